@@ -1,0 +1,194 @@
+"""Strict configuration: one YAML is one run, sparse; load, override, dump and compare go through here.
+
+Precedence is default < YAML < `key.path=value`. A config class stands on top of what it configures, in the same file.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from mien.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+"""A config file larger than this is refused: it is not one."""
+
+
+class Config(BaseModel):
+    """Base of every config: frozen, unknown keys forbidden, a docstring under each field is its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_default_kind(cls, values: Any) -> Any:
+        """`format.row_group_mb=32` alone keeps the default `format.kind`, as an override of any default does."""
+        if not isinstance(values, dict):
+            return values
+        for name, field in cls.model_fields.items():
+            kind = getattr(field.default, "kind", None)
+            given = values.get(name)
+            if kind and isinstance(given, dict) and "kind" not in given:
+                values = values | {name: {"kind": kind, **given}}
+        return values
+
+    @classmethod
+    def load(cls, path: Path | None, overrides: Iterable[str] = ()) -> Self:
+        """Read a YAML file (or only the defaults) and apply `key.path=value` overrides.
+
+        Raises:
+            ConfigError: The file cannot be read, or a key or value does not fit; the message names file and key.
+        """
+        values = read_yaml(path) if path else {}
+        for override in overrides:
+            key, value = parse_override(override)
+            assign(values, key, value)
+        return cls.parse(values, origin=str(path) if path else "command line")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], origin: str) -> Self:
+        """Validate plain values; `origin` is what an error message calls the input."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_explain(cls, detail, values, origin) for detail in error.errors())) from None
+
+    def dump(self) -> dict[str, Any]:
+        """Plain values of every field, valid input of `parse`."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """The resolved config as YAML, valid input of `load`."""
+        return yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses aliases (an alias bomb explodes when copied) and repeated keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(None, None, "aliases are not allowed", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        repeated = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+        if repeated is not None:
+            raise yaml.MarkedYAMLError(None, None, f"key {repeated!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Values of one YAML file.
+
+    Raises:
+        ConfigError: It is absent, too large, not YAML or not a mapping.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes, so not a config")
+        values = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path}: must hold `key: value` lines, not a {type(values).__name__}")
+    return values or {}
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `key.path=value`; the value is read as YAML, so `null`, `[1, 2]` and `0.5` mean what they mean there."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{text!r}: an override is written key.path=value")
+    try:
+        return key.strip(), yaml.load(value, _Loader)  # noqa: S506  a SafeLoader
+    except yaml.YAMLError:
+        return key.strip(), value
+
+
+def assign(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in nested plain values, making the mappings on the way."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.get(parent)
+        if child is None:
+            child = values[parent] = {}
+        if not isinstance(child, dict):
+            raise ConfigError(f"{key}: {parent} is {child!r}, which has no keys below it")
+        values = child
+    values[last] = value
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of every leaf."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def differing_keys(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
+    """Dotted keys whose values differ, sorted."""
+    a, b = dict(flatten(left)), dict(flatten(right))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """SHA-256 of the values, independent of key order: 64 hex characters."""
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted key that a config class accepts, unions included."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for nested in _models_in(field.annotation):
+            yield from dotted_keys(nested, f"{prefix}{name}.")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _explain(cls: type[BaseModel], detail: ErrorDetails, values: Mapping[str, Any], origin: str) -> str:
+    """One line: origin, dotted key, what is wrong and, for an unknown key, the nearest known one."""
+    key = _dotted(detail["loc"], values)
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, set(dotted_keys(cls)), n=1, cutoff=0.6)
+        return f"{origin}: {key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+    if detail["type"] == "missing":
+        return f"{origin}: {key}: is required; add it to the file or as {key}=VALUE"
+    if detail["type"] == "union_tag_invalid":
+        context = detail["ctx"]
+        return f"{origin}: {key}.kind: {context['tag']!r} is not one of {context['expected_tags']}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{origin}: {key}: {message[:1].lower()}{message[1:]} (got {detail['input']!r:.80})"
+
+
+def _dotted(loc: Sequence[int | str], values: Any) -> str:
+    """The key as the user wrote it: pydantic also puts the tags of unions into the location."""
+    parts = []
+    for step, item in enumerate(loc):
+        is_last = step == len(loc) - 1
+        if isinstance(values, Mapping) and (item in values or is_last):
+            parts.append(str(item))
+            values = values.get(item)
+        elif isinstance(values, list) and isinstance(item, int) and item < len(values):
+            parts.append(str(item))
+            values = values[item]
+    return ".".join(parts)

@@ -1,0 +1,85 @@
+"""Every error a caller can handle, and the exit code it ends a command with.
+
+    MienError                    1   anything below; also: failed
+    ├── ConfigError              2   a key, value or argument that cannot be used
+    ├── TooManyFailures          3   finished, with more failed clips than tolerated
+    ├── PreflightError           4   something the job needs is missing: source, rights, disk, model
+    │   └── AssetError           4   a model file that is absent, cannot be had, or has the wrong sum
+    ├── RefusedError             5   the output exists and was made with another config
+    ├── StorageError             1   a file or object could not be read or written
+    │   ├── AlreadyExists        1   a write-once name is taken
+    │   └── CommitUnknown        1   it is unknown whether a commit took effect; nothing was deleted
+    ├── DatasetError             1   a dataset that is unfinished, damaged or not a dataset
+    └── ClipError                –   one clip cannot be made; becomes a row of failures.parquet
+        ├── MediaError           –   the video cannot be read
+        │   └── LimitExceeded    –   the video is larger than what the limits allow
+        └── FaceError            –   the faces in the clip do not meet the policy
+
+An error message names the input, says what is wrong with it and what to do. No traceback reaches a user.
+"""
+
+
+class MienError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(MienError):
+    """A configuration or argument that cannot be used."""
+
+    exit_code = 2
+
+
+class TooManyFailures(MienError):
+    """The job finished, but more clips failed than `max_failed` tolerates."""
+
+    exit_code = 3
+
+
+class PreflightError(MienError):
+    """Something the job needs is missing; nothing was started."""
+
+    exit_code = 4
+
+
+class AssetError(PreflightError):
+    """A model file is absent, cannot be had, or does not have the pinned sum."""
+
+
+class RefusedError(MienError):
+    """The output exists and was made with another config."""
+
+    exit_code = 5
+
+
+class StorageError(MienError):
+    """A file or object could not be read or written."""
+
+
+class AlreadyExists(StorageError):
+    """A write-once name is already taken."""
+
+
+class CommitUnknown(StorageError):
+    """It cannot be told whether a commit took effect; nothing was deleted, the same command resumes."""
+
+
+class DatasetError(MienError):
+    """A dataset is unfinished, damaged, or not a dataset."""
+
+
+class ClipError(MienError):
+    """One clip cannot be made; the others go on and the clip becomes a row of failures.parquet."""
+
+
+class MediaError(ClipError):
+    """A video or audio file cannot be read."""
+
+
+class LimitExceeded(MediaError):
+    """A video is larger than the limits allow."""
+
+
+class FaceError(ClipError):
+    """The faces found in a clip do not meet the policy."""

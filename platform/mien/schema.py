@@ -1,0 +1,99 @@
+"""Every column that mien writes to disk: name, type, shape and unit, spelled only here.
+
+A *clip* is a span of a source video. A *sample* is one face track of one clip: one row of the index and a run of rows
+(one per frame) in one shard. Shapes leave out the row axis; `None` in a shape is set by the config.
+"""
+
+from typing import NamedTuple
+
+VERSION = 1
+"""Version of everything in this file; written into mien.json."""
+
+CLIP_ID_CHARS = 32
+"""A clip id is this many lower-case hex characters."""
+
+NUM_LANDMARKS = 478
+NUM_BLENDSHAPES = 52
+
+FACE_NONE, FACE_DETECTED, FACE_INTERPOLATED = 0, 1, 2
+"""Values of the column `face`: no face, found in this frame, or bridged between two frames in which it was found."""
+
+BYTES, TEXT = "bytes", "text"
+"""Types of variable length; every other type is a numpy name."""
+
+
+class Column(NamedTuple):
+    """One column on disk."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    unit: str
+    meaning: str
+
+
+FRAMES = (
+    Column("clip_id", TEXT, (), "", "clip of this frame"),
+    Column("track", "int16", (), "", "face track within the clip, 0 first"),
+    Column("pts", "int64", (), "time_base", "presentation time stamp of the source's container"),
+    Column("time_s", "float64", (), "s", "time of the frame in the source"),
+    Column("face", "uint8", (), "", "0 no face, 1 detected in this frame, 2 interpolated within the track"),
+    Column("num_faces", "int16", (), "", "faces detected in this frame, all tracks"),
+    Column("score", "float32", (), "", "detector score, NaN where not detected"),
+    Column("box", "float32", (4,), "px", "detected face x0, y0, x1, y1 in the upright source frame, NaN where not detected"),
+    Column("crop_box", "float32", (4,), "px", "square x0, y0, x1, y1 the crop shows; may leave the frame; NaN without crop"),
+    Column("padded", "float32", (), "", "share of the crop that lies outside the frame and repeats its border"),
+    Column("crop", BYTES, (), "", "RGB crop as a JPEG, empty without crop; or raw uint8 [size, size, 3], zeros without"),
+    Column("landmarks", "float32", (NUM_LANDMARKS, 3), "px", "MediaPipe face mesh in the crop, z in the same scale; NaN if none"),
+    Column("blendshapes", "float32", (NUM_BLENDSHAPES,), "", "MediaPipe blendshape scores 0-1, order of its task; NaN if none"),
+    Column("head_pose", "float32", (4, 4), "cm", "canonical face to camera transform; NaN if none"),
+    Column("feature", "float32", (None,), "", "output of the extractor, as it comes; NaN without crop"),
+    Column("thumb", BYTES, (), "", "small JPEG of the whole frame for a few frames of the clip, else empty"),
+)
+"""Rows of a shard, one per frame. crop, landmarks (with blendshapes, head_pose) and feature are there when asked for."""
+
+PLAN = (
+    Column("clip_id", TEXT, (), "", "content-derived id: source, its size and generation, span and clip rule"),
+    Column("source_uri", TEXT, (), "", "video the clip is cut from"),
+    Column("source_bytes", "int64", (), "B", "size of the source when planned"),
+    Column("source_generation", "int64", (), "", "generation of the object, or modification time in ns of a file"),
+    Column("start_s", "float64", (), "s", "start of the clip"),
+    Column("end_s", "float64", (), "s", "end of the clip, exclusive; infinity for the end of the video"),
+    Column("reason", TEXT, (), "", "rule that chose the clip"),
+    Column("subject", TEXT, (), "", "who is in it, empty where unknown"),
+)
+"""Rows of plan/*.parquet, one per clip, written before anything is decoded."""
+
+INDEX = (
+    *PLAN,
+    Column("track", "int16", (), "", "face track within the clip"),
+    Column("width_px", "int32", (), "px", "width of the upright source frame"),
+    Column("height_px", "int32", (), "px", "height of the upright source frame"),
+    Column("rotation_deg", "int16", (), "degree", "rotation that decode undid, counter-clockwise"),
+    Column("fps", "float64", (), "1/s", "average frame rate of the source"),
+    Column("is_vfr", "bool", (), "", "whether the source's frame rate varies"),
+    Column("time_base_num", "int64", (), "s", "numerator of the unit of pts"),
+    Column("time_base_den", "int64", (), "s", "denominator of the unit of pts"),
+    Column("num_frames", "int64", (), "", "rows of the sample"),
+    Column("num_faces", "int64", (), "", "rows in which the face was detected"),
+    Column("file", TEXT, (), "", "shard, relative to the dataset"),
+    Column("row_start", "int64", (), "", "first row of the sample in the shard"),
+    Column("row_stop", "int64", (), "", "row after its last"),
+    Column("checksums", TEXT, (), "", "JSON: column -> SHA-256 of its values in this sample"),
+)
+"""Rows of index.parquet, one per sample, ordered by clip id and track."""
+
+FAILURES = (
+    *PLAN,
+    Column("stage", TEXT, (), "", "where it failed: open, decode, faces, features"),
+    Column("error_type", TEXT, (), "", "class of the error"),
+    Column("error", TEXT, (), "", "what was wrong"),
+    Column("attempts", "int64", (), "", "how often it was tried"),
+    Column("thumb", BYTES, (), "", "small JPEG of a frame, empty where none could be read"),
+)
+"""Rows of failures.parquet, one per clip that could not be made."""
+
+
+def names(columns: tuple[Column, ...]) -> list[str]:
+    """Names in their order on disk."""
+    return [column.name for column in columns]
