@@ -6,6 +6,7 @@ Precedence is default < YAML < `key.path=value`. A config class stands on top of
 import difflib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -19,6 +20,9 @@ from mien.errors import ConfigError
 MAX_BYTES = 1_000_000
 """A config file larger than this is refused: it is not one."""
 
+COMMAND_LINE = "command line"
+"""What an error message calls an override."""
+
 
 class Config(BaseModel):
     """Base of every config: frozen, unknown keys forbidden, a docstring under each field is its description."""
@@ -27,16 +31,12 @@ class Config(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _keep_default_kind(cls, values: Any) -> Any:
-        """`format.row_group_mb=32` alone keeps the default `format.kind`, as an override of any default does."""
+    def _keep_defaults(cls, values: Any) -> Any:
+        """`format.row_group_mb=32` alone changes one value of the default `format`; its kind and the others stay."""
         if not isinstance(values, dict):
             return values
-        for name, field in cls.model_fields.items():
-            kind = getattr(field.default, "kind", None)
-            given = values.get(name)
-            if kind and isinstance(given, dict) and "kind" not in given:
-                values = values | {name: {"kind": kind, **given}}
-        return values
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        return values | {name: _over(defaults.get(name), given) for name, given in values.items()}
 
     @classmethod
     def load(cls, path: Path | None, overrides: Iterable[str] = ()) -> Self:
@@ -46,18 +46,32 @@ class Config(BaseModel):
             ConfigError: The file cannot be read, or a key or value does not fit; the message names file and key.
         """
         values = read_yaml(path) if path else {}
-        for override in overrides:
-            key, value = parse_override(override)
+        assignments = [parse_override(text) for text in overrides]
+        for key, value in assignments:
             assign(values, key, value)
-        return cls.parse(values, origin=str(path) if path else "command line")
+        return cls.parse(values, str(path) if path else COMMAND_LINE, overridden=[key for key, _ in assignments])
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], origin: str) -> Self:
-        """Validate plain values; `origin` is what an error message calls the input."""
+    def parse(cls, values: Mapping[str, Any], origin: str, overridden: Sequence[str] = ()) -> Self:
+        """Validate plain values; `origin` is what an error message calls the input.
+
+        Args:
+            values: Nested plain values.
+            origin: File or other source of the values.
+            overridden: Dotted keys that came from the command line instead.
+
+        Raises:
+            ConfigError: A key or value does not fit; one line for each.
+        """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError("\n".join(_explain(cls, detail, values, origin) for detail in error.errors())) from None
+            lines = []
+            for detail in error.errors():
+                key = _dotted(detail, values)
+                is_overridden = any(f"{key}.".startswith(f"{other}.") for other in overridden)
+                lines.append(f"{COMMAND_LINE if is_overridden else origin}: {_explain(cls, detail, key)}")
+            raise ConfigError("\n".join(lines)) from None
 
     def dump(self) -> dict[str, Any]:
         """Plain values of every field, valid input of `parse`."""
@@ -73,13 +87,14 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(None, None, "aliases are not allowed", self.peek_event().start_mark)
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(None, None, "aliases are not allowed", mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        repeated = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-        if repeated is not None:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if len(set(keys)) < len(keys):
+            repeated = next(key for key, count in Counter(keys).items() if count > 1)
             raise yaml.MarkedYAMLError(None, None, f"key {repeated!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
@@ -91,15 +106,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: It is absent, too large, not YAML or not a mapping.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes, so not a config")
-        values = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  a SafeLoader
+        values = yaml.load(text.decode(), _Loader)  # noqa: S506  a SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not UTF-8 text") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split()).replace('in "<unicode string>",', "at")
+        raise ConfigError(f"{path}: is not valid YAML: {reason}") from None
     if not isinstance(values, dict | None):
         raise ConfigError(f"{path}: must hold `key: value` lines, not a {type(values).__name__}")
     return values or {}
@@ -112,7 +130,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"{text!r}: an override is written key.path=value")
     try:
         return key.strip(), yaml.load(value, _Loader)  # noqa: S506  a SafeLoader
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError, ValueError):  # `*.mp4` is no YAML, but a plain text all the same
         return key.strip(), value
 
 
@@ -154,41 +172,54 @@ def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every dotted key that a config class accepts, unions included."""
     for name, field in model.model_fields.items():
         yield prefix + name
-        for nested in _models_in(field.annotation):
+        for nested in models_in(field.annotation):
             yield from dotted_keys(nested, f"{prefix}{name}.")
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every config class that a field's annotation names, alone or in a union or collection."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
-        yield from _models_in(argument)
+        yield from models_in(argument)
 
 
-def _explain(cls: type[BaseModel], detail: ErrorDetails, values: Mapping[str, Any], origin: str) -> str:
-    """One line: origin, dotted key, what is wrong and, for an unknown key, the nearest known one."""
-    key = _dotted(detail["loc"], values)
+def _over(default: Any, given: Any) -> Any:
+    """Plain values given for a config that has a default: what they leave out is taken from there."""
+    if not isinstance(default, Config) or not isinstance(given, dict):
+        return given
+    kept = {name: getattr(default, name) for name in type(default).model_fields}
+    if given.get("kind", kept.get("kind")) != kept.get("kind"):
+        return given
+    return kept | {name: _over(kept.get(name), value) for name, value in given.items()}
+
+
+def _explain(cls: type[BaseModel], detail: ErrorDetails, key: str) -> str:
+    """Dotted key, what is wrong and, for an unknown key, the nearest known one."""
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, set(dotted_keys(cls)), n=1, cutoff=0.6)
-        return f"{origin}: {key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
     if detail["type"] == "missing":
-        return f"{origin}: {key}: is required; add it to the file or as {key}=VALUE"
+        return f"{key}: is required; add it to the file or as {key}=VALUE"
     if detail["type"] == "union_tag_invalid":
         context = detail["ctx"]
-        return f"{origin}: {key}.kind: {context['tag']!r} is not one of {context['expected_tags']}"
+        return f"{key}.kind: {context['tag']!r} is not one of {context['expected_tags']}"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{origin}: {key}: {message[:1].lower()}{message[1:]} (got {detail['input']!r:.80})"
+    message = message[:1].lower() + message[1:]
+    if isinstance(detail["input"], Mapping | BaseModel):  # a rule about several keys, which names them itself
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message} (got {detail['input']!r:.80})"
 
 
-def _dotted(loc: Sequence[int | str], values: Any) -> str:
+def _dotted(detail: ErrorDetails, values: Any) -> str:
     """The key as the user wrote it: pydantic also puts the tags of unions into the location."""
     parts = []
-    for step, item in enumerate(loc):
-        is_last = step == len(loc) - 1
-        if isinstance(values, Mapping) and (item in values or is_last):
-            parts.append(str(item))
-            values = values.get(item)
-        elif isinstance(values, list) and isinstance(item, int) and item < len(values):
+    for item in detail["loc"]:
+        is_key = isinstance(values, Mapping) and item in values
+        is_index = isinstance(values, list) and isinstance(item, int) and item < len(values)
+        if is_key or is_index:
             parts.append(str(item))
             values = values[item]
+    if detail["type"] == "missing":
+        parts.append(str(detail["loc"][-1]))
     return ".".join(parts)

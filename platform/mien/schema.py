@@ -40,17 +40,35 @@ FRAMES = (
     Column("face", "uint8", (), "", "0 no face, 1 detected in this frame, 2 interpolated within the track"),
     Column("num_faces", "int16", (), "", "faces detected in this frame, all tracks"),
     Column("score", "float32", (), "", "detector score, NaN where not detected"),
-    Column("box", "float32", (4,), "px", "detected face x0, y0, x1, y1 in the upright source frame, NaN where not detected"),
-    Column("crop_box", "float32", (4,), "px", "square x0, y0, x1, y1 the crop shows; may leave the frame; NaN without crop"),
+    Column(
+        "box", "float32", (4,), "px", "detected face x0, y0, x1, y1 in the upright source frame, NaN where not detected"
+    ),
+    Column(
+        "crop_box", "float32", (4,), "px", "square x0, y0, x1, y1 the crop shows; may leave the frame; NaN without crop"
+    ),
     Column("padded", "float32", (), "", "share of the crop that lies outside the frame and repeats its border"),
-    Column("crop", BYTES, (), "", "RGB crop as a JPEG, empty without crop; or raw uint8 [size, size, 3], zeros without"),
-    Column("landmarks", "float32", (NUM_LANDMARKS, 3), "px", "MediaPipe face mesh in the crop, z in the same scale; NaN if none"),
-    Column("blendshapes", "float32", (NUM_BLENDSHAPES,), "", "MediaPipe blendshape scores 0-1, order of its task; NaN if none"),
+    Column(
+        "crop", BYTES, (), "", "RGB crop as a JPEG, empty without crop; or raw uint8 [size, size, 3], zeros without"
+    ),
+    Column(
+        "landmarks",
+        "float32",
+        (NUM_LANDMARKS, 3),
+        "px",
+        "MediaPipe face mesh in the crop, z in the same scale; NaN if none",
+    ),
+    Column(
+        "blendshapes",
+        "float32",
+        (NUM_BLENDSHAPES,),
+        "",
+        "MediaPipe blendshape scores 0-1, order of its task; NaN if none",
+    ),
     Column("head_pose", "float32", (4, 4), "cm", "canonical face to camera transform; NaN if none"),
     Column("feature", "float32", (None,), "", "output of the extractor, as it comes; NaN without crop"),
     Column("thumb", BYTES, (), "", "small JPEG of the whole frame for a few frames of the clip, else empty"),
 )
-"""Rows of a shard, one per frame. crop, landmarks (with blendshapes, head_pose) and feature are there when asked for."""
+"""Rows of a shard, one per frame. landmarks (with blendshapes and head_pose) and feature are there when asked for."""
 
 PLAN = (
     Column("clip_id", TEXT, (), "", "content-derived id: source, its size and generation, span and clip rule"),
@@ -81,7 +99,7 @@ INDEX = (
     Column("row_stop", "int64", (), "", "row after its last"),
     Column("checksums", TEXT, (), "", "JSON: column -> SHA-256 of its values in this sample"),
 )
-"""Rows of index.parquet, one per sample, ordered by clip id and track."""
+"""Rows of index.parquet, one per sample, ordered by source, start and track."""
 
 FAILURES = (
     *PLAN,

@@ -1,0 +1,95 @@
+"""Which files are the videos: a folder, one file or a glob pattern, in a fixed order."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import field_validator
+
+from mien.clips.clip import Source
+from mien.config import Config
+from mien.errors import PreflightError
+from mien.storage.local import LocalStore, translated
+from mien.storage.uri import canonical
+
+_GLOB = re.compile(r"[*?\[]")
+
+
+class SourcesConfig(Config):
+    """Which files count as videos and who is in them."""
+
+    suffixes: tuple[str, ...] = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts")
+    """Endings, in any case, by which a file of a folder is taken for a video."""
+
+    subject_pattern: str | None = None
+    """Regular expression searched in the file's name without ending; its first group is the subject."""
+
+    @field_validator("subject_pattern")
+    @classmethod
+    def _must_compile(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                groups = re.compile(pattern).groups
+            except re.error as error:
+                raise ValueError(f"is not a regular expression: {error}") from None
+            if groups < 1:
+                raise ValueError("needs one group, such as (s[0-9]+)")
+        return pattern
+
+
+class Skipped(NamedTuple):
+    """A file that was not taken, and why."""
+
+    path: str
+    why: str
+
+
+def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    """Every video of a folder (with its sub-folders), of a glob pattern, or the one file named.
+
+    A file that is named outright is taken whatever its ending: what is wrong with it shows when it is opened.
+
+    Raises:
+        PreflightError: There is nothing at the place.
+    """
+    root = Path(canonical(place))
+    if root.is_dir():
+        yield from _in_folder(root, config)
+    elif root.exists():
+        yield _source(root, config)
+    elif _GLOB.search(place):
+        yield from _by_pattern(root, config)
+    else:
+        raise PreflightError(f"{place}: does not exist; give a folder of videos, a video or a pattern as source=PLACE")
+
+
+def _in_folder(root: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    for entry in LocalStore(root).list():
+        yield _taken_or_skipped(root / entry.name, config)
+
+
+def _by_pattern(pattern: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    fixed = next(parent for parent in pattern.parents if not _GLOB.search(str(parent)))
+    for path in sorted(fixed.glob(str(pattern.relative_to(fixed)))):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(fixed).parts)
+        if path.is_file() and not is_hidden:
+            yield _taken_or_skipped(path, config)
+
+
+def _taken_or_skipped(path: Path, config: SourcesConfig) -> Source | Skipped:
+    if path.suffix.lower() not in config.suffixes:
+        return Skipped(str(path), "not a video by its ending")
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return Skipped(ascii(str(path)), "its name is not UTF-8; rename it")
+    return _source(path, config)
+
+
+def _source(path: Path, config: SourcesConfig) -> Source:
+    with translated(path):
+        stat = path.stat()
+    match = re.search(config.subject_pattern, path.stem) if config.subject_pattern else None
+    return Source(str(path), stat.st_size, stat.st_mtime_ns, (match[1] or "") if match else "")

@@ -1,0 +1,133 @@
+"""The dataset card: README.md with what is inside, where it comes from and what may be done with it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mien import schema
+from mien.config import Config
+from mien.datasets.inspect import summarize
+
+if TYPE_CHECKING:
+    from mien.datasets.dataset import Dataset
+
+
+class CardConfig(Config):
+    """What only a person can say about the data; it is written into the card as it stands."""
+
+    title: str = "Face clips"
+    """Name of the dataset."""
+
+    licence: str = "unknown"
+    """Licence of the source videos."""
+
+    consent: str = "not stated"
+    """On what ground the people shown agreed, and to what."""
+
+    redistributable: bool = False
+    """Whether the dataset may be passed on."""
+
+
+_TEMPLATE = """---
+{header}---
+
+# {title}
+
+{num_clips} clips with {num_samples} face tracks from {num_sources} videos: {num_frames} frames, {hours:.2f} h,
+a face in {face_share:.1f} % of them. {num_failed} clips could not be made (see `failures.parquet` and
+`preview/failures.png`). `preview/contact_sheet.png` shows what is inside.
+
+## Columns of a shard
+
+{columns}
+
+## Failures
+
+{failures}
+
+## Use
+
+```python
+import mien.datasets
+
+dataset = mien.datasets.open("PATH")
+sample = dataset[dataset.clip_ids[0]]
+sample.crops()                      # uint8 [num_frames, {size}, {size}, 3], RGB
+dataset.windows(length=16)          # a torch Dataset
+```
+
+## People, consent, licence
+
+- Licence of the sources: {licence}
+- Consent: {consent}
+- Redistributable: {redistributable}
+- Face crops, landmarks and feature vectors are personal data. Keep them where the sources may be kept.
+
+## Where it comes from
+
+- Source: `{source}`
+- Made by mien {version} (schema {schema}), config fingerprint `{fingerprint}`
+{models}
+{warning}"""
+
+
+def write_card(dataset: "Dataset", card: CardConfig, provenance: Mapping[str, Any]) -> str:
+    """The card's Markdown, made from the index and failures alone.
+
+    Args:
+        dataset: The dataset, committed and indexed.
+        card: What a person says of it.
+        provenance: version, fingerprint, source, and `models`: name -> facts of each model file.
+    """
+    summary = summarize(dataset)
+    header: dict[str, Any] = {
+        "license": "other" if card.licence == "unknown" else card.licence,
+        "pretty_name": card.title,
+    }
+    header |= {"size_categories": [_size_category(summary["num_frames"])], "tags": ["face", "video", "mien"]}
+    models = provenance["models"]
+    return _TEMPLATE.format(
+        header=yaml.safe_dump(header, sort_keys=False, allow_unicode=True),
+        hours=summary["duration_s"] / 3600,
+        face_share=100 * summary["face_share"],
+        columns=_columns(summary["columns"]),
+        failures=_failures(dataset),
+        size=dataset.crop_size_px,
+        models="\n".join(f"- Model `{name}`: {_facts(facts)}" for name, facts in models.items()),
+        warning=_warning(models),
+        schema=schema.VERSION,
+        **{key: provenance[key] for key in ("version", "fingerprint", "source")},
+        **{key: summary[key] for key in ("num_clips", "num_samples", "num_sources", "num_frames", "num_failed")},
+        **card.model_dump(),
+    )
+
+
+def _columns(columns: Mapping[str, str]) -> str:
+    meaning = {column.name: column for column in schema.FRAMES}
+    rows = [f"| `{name}` | {kind} | {meaning[name].unit} | {meaning[name].meaning} |" for name, kind in columns.items()]
+    return "\n".join(["| column | type | unit | meaning |", "|---|---|---|---|", *rows])
+
+
+def _failures(dataset: "Dataset") -> str:
+    counts = Counter(dataset.failures.column("error_type").to_pylist())
+    if not counts:
+        return "None."
+    rows = [f"| {kind} | {count} |" for kind, count in counts.most_common()]
+    return "\n".join(["| reason | clips |", "|---|---|", *rows])
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in facts.items())
+
+
+def _warning(models: Mapping[str, Mapping[str, Any]]) -> str:
+    if any(facts.get("weights") == "random" for facts in models.values()):
+        return "\n**The features come from a network with random weights. They mean nothing; this is a trial run.**\n"
+    return ""
+
+
+def _size_category(num_frames: int) -> str:
+    bounds = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
+    return next((name for bound, name in bounds if num_frames < bound), "n>1M")

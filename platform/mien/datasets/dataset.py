@@ -1,0 +1,224 @@
+"""A finished dataset: clips by id, slices by time, iteration; the same for HDF5 and Parquet."""
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from mien import schema
+from mien.datasets import index
+from mien.datasets.formats import open_shard
+from mien.datasets.frames import Values, checksum, crop_pixels
+from mien.datasets.shard import ShardReader
+from mien.errors import DatasetError, StorageError
+from mien.storage.uri import Store, open_store
+
+COMPLETE = "mien.json"
+"""The completion record, written last: without it a dataset is unfinished."""
+
+CONFIG = "config.yaml"
+"""The resolved config, itself valid input of `mien serialize`."""
+
+_MAX_OPEN_SHARDS = 16
+
+
+def open_dataset(place: str | Path, *, allow_unfinished: bool = False, check: bool = True) -> "Dataset":
+    """Open a dataset that `mien serialize` made.
+
+    Args:
+        place: Its folder.
+        allow_unfinished: Read what is committed so far, instead of refusing.
+        check: Compare what is read with its SHA-256.
+
+    Raises:
+        DatasetError: It is not a dataset, or it is unfinished and `allow_unfinished` is not set.
+    """
+    return Dataset(open_store(str(place)), allow_unfinished=allow_unfinished, check=check)
+
+
+class Sample:
+    """One face track of one clip; columns are read when asked for."""
+
+    def __init__(self, dataset: "Dataset", row: dict[str, Any]) -> None:
+        """Take one row of the index."""
+        self._dataset = dataset
+        self.row = row
+        """Everything the index knows, by the names of `mien.schema.INDEX`."""
+
+    @property
+    def clip_id(self) -> str:
+        """Id of the clip."""
+        return str(self.row["clip_id"])
+
+    @property
+    def track(self) -> int:
+        """Face track within the clip."""
+        return int(self.row["track"])
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return int(self.row["num_frames"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns that can be read."""
+        return self._dataset.shard(self.row["file"]).columns
+
+    def __getitem__(self, column: str) -> Values:
+        """All values of a column: an array [num_frames, *shape], or byte strings.
+
+        Raises:
+            KeyError: There is no such column.
+            DatasetError: The shard cannot be read, or its values do not have the recorded SHA-256.
+        """
+        values = self.read_unchecked(column)
+        self._check(column, values)
+        return values
+
+    def read_unchecked(self, column: str) -> Values:
+        """All values of a column as they are in the shard, for a caller that compares them itself."""
+        shard = self._dataset.shard(self.row["file"])
+        if column not in shard.columns:
+            raise KeyError(f"{column}: the columns are {', '.join(shard.columns)}")
+        return shard.read(column, self.row["row_start"], self.row["row_stop"])
+
+    def _check(self, column: str, values: Values) -> None:
+        if self._dataset.check and checksum(values) != index.checksums_of(self.row)[column]:
+            raise DatasetError(
+                f"{self._dataset.uri}/{self.row['file']}: column {column} of clip {self.clip_id} is damaged "
+                "(SHA-256 differs); restore the file, or remove its commit record and run serialize again"
+            )
+
+    def crops(self) -> np.ndarray:
+        """Face crops as RGB uint8 [num_frames, size, size, 3]; black where there is none."""
+        return crop_pixels(self["crop"], self._dataset.crop_size_px)
+
+    def slice(self, start_s: float, stop_s: float, columns: Sequence[str] | None = None) -> dict[str, Values]:
+        """Columns of the frames with start_s <= time < stop_s, seconds on the source's time line."""
+        time_s = np.asarray(self["time_s"])
+        begin, end = np.searchsorted(time_s, [start_s, stop_s])
+        return {name: self[name][begin:end] for name in columns or self.columns}
+
+
+class Dataset:
+    """Index, failures and shards below one place. Shards are opened when needed, and a few stay open."""
+
+    def __init__(self, store: Store, *, allow_unfinished: bool = False, check: bool = True) -> None:
+        """See `open_dataset`."""
+        self._store = store
+        self.check = check
+        self._open = dict[str, ShardReader]()
+        self.record = _read_record(store)
+        """The completion record, empty while the dataset is unfinished."""
+        if not self.record and not allow_unfinished:
+            raise DatasetError(
+                f"{store.uri}: is unfinished: it has no {COMPLETE}; run the same serialize command again to resume, "
+                "or open it with allow_unfinished=True"
+            )
+        self._tables = index.read_tables(store) if self.record else index.build(store)
+
+    @property
+    def uri(self) -> str:
+        """Canonical place."""
+        return self._store.uri
+
+    @property
+    def index(self) -> pa.Table:
+        """One row per sample: `mien.schema.INDEX`."""
+        return self._tables[0]
+
+    @property
+    def failures(self) -> pa.Table:
+        """One row per clip that could not be made: `mien.schema.FAILURES`."""
+        return self._tables[1]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config of the run that made it."""
+        return dict(yaml.safe_load(self._store.read(CONFIG)))
+
+    @property
+    def crop_size_px(self) -> int:
+        """Side of the crops."""
+        return int(self.config["crop"]["size_px"])
+
+    @cached_property
+    def clip_ids(self) -> list[str]:
+        """Ids of the clips, in the order of the index, each once."""
+        return list(dict.fromkeys(self.index.column("clip_id").to_pylist()))
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return int(self.index.num_rows)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Every sample, in the order of the index."""
+        return (self.sample(number) for number in range(len(self)))
+
+    def sample(self, number: int) -> Sample:
+        """The sample of one row of the index."""
+        return Sample(self, self.index.slice(number, 1).to_pylist()[0])
+
+    def clip(self, clip_id: str) -> list[Sample]:
+        """The samples of a clip, one per face track.
+
+        Raises:
+            KeyError: The clip is not in the index.
+        """
+        rows = np.flatnonzero(pc.equal(self.index.column("clip_id"), clip_id).to_numpy())
+        if not len(rows):
+            raise KeyError(f"{clip_id}: no such clip in {self.uri}")
+        return [self.sample(int(row)) for row in rows]
+
+    def __getitem__(self, clip_id: str) -> Sample:
+        """The first sample of a clip."""
+        return self.clip(clip_id)[0]
+
+    def shard(self, name: str) -> ShardReader:
+        """The open reader of one shard."""
+        if name not in self._open:
+            while len(self._open) >= _MAX_OPEN_SHARDS:
+                self._open.pop(next(iter(self._open))).__exit__(None, None, None)
+            try:
+                self._open[name] = open_shard(self._store.fetch(name))
+            except StorageError as error:
+                raise DatasetError(f"{self.uri}: the shard {name} that its index names is missing: {error}") from None
+        return self._open[name]
+
+    def close(self) -> None:
+        """Close every open shard."""
+        while self._open:
+            self._open.popitem()[1].__exit__(None, None, None)
+
+    def windows(self, length: int, stride: int = 1, columns: Sequence[str] = ("crop",)) -> Any:
+        """A torch Dataset of windows of consecutive frames; see `mien.datasets.windows.Windows`."""
+        from mien.datasets.windows import Windows
+
+        return Windows(self, length, stride, columns)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Open files stay behind when a DataLoader sends the dataset to its workers."""
+        return self.__dict__ | {"_open": {}}
+
+
+def _read_record(store: Store) -> dict[str, Any]:
+    names = {entry.name for entry in store.list(COMPLETE)}
+    if COMPLETE in names:
+        try:
+            record = dict(json.loads(store.read(COMPLETE)))
+        except ValueError as error:
+            raise DatasetError(f"{store.uri}/{COMPLETE}: is damaged: {error}") from None
+        if record.get("schema_version") != schema.VERSION:
+            raise DatasetError(
+                f"{store.uri}: has schema version {record.get('schema_version')}, this mien reads {schema.VERSION}"
+            )
+        return record
+    if not index.plan_files(store):
+        raise DatasetError(f"{store.uri}: is not a dataset of mien: it has neither {COMPLETE} nor {index.PLAN_FOLDER}")
+    return {}

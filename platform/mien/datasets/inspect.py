@@ -1,0 +1,109 @@
+"""What is in a dataset, from its index; and the first rows of it, for a quick look."""
+
+from collections import Counter
+from itertools import islice
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from mien.datasets.frames import Values
+
+if TYPE_CHECKING:
+    from mien.datasets.dataset import Dataset
+
+
+def summarize(dataset: "Dataset") -> dict[str, Any]:
+    """Counts, time, shares, columns and failures as plain values."""
+    index, failures = dataset.index, dataset.failures
+    num_frames = int(pc.sum(index.column("num_frames")).as_py() or 0)
+    num_faces = int(pc.sum(index.column("num_faces")).as_py() or 0)
+    sources = pc.unique(index.column("source_uri")).to_pylist()
+    return {
+        "path": dataset.uri,
+        "finished": bool(dataset.record),
+        "num_clips": len(dataset.clip_ids),
+        "num_samples": len(dataset),
+        "num_failed": failures.num_rows,
+        "num_sources": len(set(sources) | set(failures.column("source_uri").to_pylist())),
+        "num_frames": num_frames,
+        "duration_s": _duration_s(dataset),
+        "face_share": num_faces / num_frames if num_frames else 0.0,
+        "num_shards": len(pc.unique(index.column("file"))),
+        "data_bytes": sum(
+            file["size_bytes"] for file in dataset.record.get("files", []) if file["name"].startswith("data/")
+        ),
+        "columns": column_types(dataset),
+        "subjects": dict(Counter(filter(None, index.column("subject").to_pylist()))),
+        "failures": dict(Counter(failures.column("error_type").to_pylist())),
+        "models": dataset.record.get("models", {}),
+    }
+
+
+def _duration_s(dataset: "Dataset") -> float:
+    """Frames of each sample over its source's frame rate (as sampled), summed, s."""
+    config_fps = dataset.config.get("fps")
+    frames = np.asarray(dataset.index.column("num_frames").to_numpy(), float)
+    fps = np.asarray(dataset.index.column("fps").to_numpy(), float)
+    rate = np.minimum(fps, config_fps) if config_fps else fps
+    return float(np.divide(frames, rate, out=np.zeros_like(frames), where=rate > 0).sum())
+
+
+def column_types(dataset: "Dataset") -> dict[str, str]:
+    """Column -> type and shape of a row, read off the first sample; empty for an empty dataset."""
+    if not len(dataset):
+        return {}
+    sample = dataset.sample(0)
+    return {name: describe(sample[name]) for name in sample.columns}
+
+
+def describe(values: Values) -> str:
+    """Type and row shape of a column in words, such as `float32 [478, 3]`."""
+    if isinstance(values, np.ndarray):
+        return f"{values.dtype.name}{list(values.shape[1:]) or ''}".replace("[", " [", 1)
+    return "text" if values and isinstance(values[0], str) else "bytes"
+
+
+def sample_rows(dataset: "Dataset") -> list[dict[str, Any]]:
+    """One line per sample for a table: video, frames, share with a face, size, failures left out."""
+    rows = []
+    for row in dataset.index.to_pylist():
+        share = 100 * row["num_faces"] / row["num_frames"]
+        rows.append(
+            {
+                "clip_id": row["clip_id"],
+                "video": PurePath(row["source_uri"]).name,
+                "track": row["track"],
+                "frames": row["num_frames"],
+                "face_percent": round(share, 1),
+                "size": f"{row['width_px']}x{row['height_px']}",
+                "fps": round(row["fps"], 3),
+                "subject": row["subject"],
+            }
+        )
+    return rows
+
+
+def head(dataset: "Dataset", num_rows: int) -> list[dict[str, Any]]:
+    """The first frames in plain values; long arrays and byte strings are described instead of printed."""
+    return list(islice(_frames(dataset), num_rows))
+
+
+def _frames(dataset: "Dataset") -> Any:
+    for sample in dataset:
+        columns = {name: sample[name] for name in sample.columns}
+        for row in range(len(sample)):
+            yield {name: _plain(values[row]) for name, values in columns.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, np.ndarray) and value.size > 8:
+        return f"<{describe(value[None])}>"
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,1 @@
+"""Moving pictures: what a person looks at to see that the rest works."""

@@ -1,0 +1,1 @@
+"""Pixels to vectors by a frozen network; nothing learns here."""

@@ -1,0 +1,94 @@
+"""The Ray cluster a job runs on: a local one that ends with the job, or one that is already there."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+import ray
+import ray.data
+from pydantic import Field
+
+from mien.config import Config
+from mien.errors import PreflightError
+
+WORKER_ENVIRONMENT = {
+    "GLOG_minloglevel": "2",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",  # the driver resolved every model; a worker that asks the hub is a defect
+    "OMP_NUM_THREADS": "1",  # one thread per CPU that Ray gave; an actor with more says so itself
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Environment of every worker process that mien starts: nothing is sent anywhere, no library makes its own pool."""
+
+
+class ClusterConfig(Config):
+    """Where Ray runs."""
+
+    address: str = "auto"
+    """`local` starts a Ray for this job alone; `auto` joins the cluster of RAY_ADDRESS, or starts a local one."""
+
+    num_cpus: int | None = Field(None, ge=1)
+    """CPUs of a local Ray; all of the machine by default."""
+
+    object_store_gb: float = Field(1.0, gt=0.08)
+    """Shared memory of a local Ray."""
+
+
+@contextlib.contextmanager
+def session(config: ClusterConfig) -> Iterator[None]:
+    """Connect for the length of a job; a Ray that was already connected in this process is used and left running.
+
+    Raises:
+        PreflightError: Ray does not start, or there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.update(WORKER_ENVIRONMENT)
+    try:
+        _connect(config)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise PreflightError(f"Ray does not start ({' '.join(str(error).split())[:300]}); run `mien doctor`") from error
+    _silence_ray_data()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _silence_ray_data() -> None:
+    """Ray's bars and notes stay off the terminal, which shows ours; its log files keep everything."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.ERROR)
+
+
+def _connect(config: ClusterConfig) -> None:
+    address = os.environ.get("RAY_ADDRESS", "local") if config.address == "auto" else config.address
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address != "local":
+        ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **quiet)
+        return
+    ray.init(
+        address="local",
+        num_cpus=config.num_cpus,
+        object_store_memory=int(config.object_store_gb * 1e9),
+        include_dashboard=False,
+        **quiet,
+    )
+
+
+def _add(left: int, right: int) -> int:
+    return left + right
+
+
+def prove() -> str:
+    """Start a Ray with one CPU, run one task on it and end it; returns its version. For `mien doctor`."""
+    with session(ClusterConfig(address="local", num_cpus=1, object_store_gb=0.1)):
+        if ray.get(ray.remote(_add).remote(1, 1)) != 2:
+            raise PreflightError("Ray ran a task and gave a wrong answer")
+    return str(ray.__version__)

@@ -1,0 +1,235 @@
+"""One clip from decode to crops: a plain callable that knows nothing of Ray."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from mien import schema
+from mien.config import Config
+from mien.datasets.frames import Values, to_table
+from mien.errors import FaceError, MediaError
+from mien.faces.crop import CropConfig, crop, crop_box, encode_jpeg, thumbnail
+from mien.faces.detect import Detector
+from mien.faces.follow import FacesConfig, Followed, TrackSummary, choose, follow
+from mien.faces.landmarks import Landmarker, LandmarksConfig, Mesh
+from mien.faces.track import TrackedFace
+from mien.video.decode import Frame, Span, decode_clip
+from mien.video.limits import LimitsConfig
+from mien.video.probe import VideoInfo, probe
+
+_THUMB_SIDE_PX = 192
+_THUMB_QUALITY = 80
+
+
+class CutConfig(Config):
+    """How a clip becomes crops."""
+
+    fps: float | None = Field(None, gt=0, le=1000, allow_inf_nan=False)
+    """Frames per second to take; every frame by default."""
+
+    faces: FacesConfig = FacesConfig()
+    """How faces are found and followed, and which are kept."""
+
+    crop: CropConfig = CropConfig()
+    """What is cut out of the frame."""
+
+    landmarks: LandmarksConfig | None = None
+    """`true`, or settings: each crop gets 478 landmarks, 52 blendshapes and the head pose (model face_landmarker)."""
+
+    num_thumbs: int = Field(8, ge=0, le=64)
+    """Small pictures of the whole frame kept per clip, for the contact sheet; about twice as many at most."""
+
+    @field_validator("landmarks", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        """`true` is the default settings, `false` is none."""
+        return {True: LandmarksConfig(), False: None}[value] if isinstance(value, bool) else value
+
+
+class CutClip(NamedTuple):
+    """A clip that was cut."""
+
+    info: VideoInfo
+    frames: pa.Table
+    """Rows of `mien.schema.FRAMES`, one run per face track."""
+
+
+class Thumbs:
+    """Pictures spread evenly over a stream of unknown length: every k-th frame, k doubling when there are too many."""
+
+    def __init__(self, limit: int) -> None:
+        """Keep between `limit` and twice as many."""
+        self._limit, self._every = limit, 1
+        self._kept = dict[int, bytes]()
+
+    def offer(self, row: int, frame: Frame) -> None:
+        """Keep the frame if its turn has come."""
+        if not self._limit or row % self._every:
+            return
+        self._kept[row] = thumbnail(frame.rgb, _THUMB_SIDE_PX, _THUMB_QUALITY)
+        if len(self._kept) >= 2 * self._limit:
+            self._every *= 2
+            self._kept = {kept: jpeg for kept, jpeg in self._kept.items() if kept % self._every == 0}
+
+    def column(self, num_rows: int) -> list[bytes]:
+        """JPEG or nothing, per row."""
+        return [self._kept.get(row, b"") for row in range(num_rows)]
+
+    def middle(self) -> bytes:
+        """One picture that stands for all; nothing if there is none."""
+        rows = sorted(self._kept)
+        return self._kept[rows[len(rows) // 2]] if rows else b""
+
+
+class TrackRows:
+    """What is known of one face track, by row of the clip."""
+
+    def __init__(self) -> None:
+        """No rows yet."""
+        self.rows = list[int]()
+        self.faces = list[TrackedFace]()
+        self.squares = list[tuple[float, float, float, float]]()
+        self.padded = list[float]()
+        self.crops = list[Any]()
+        self.meshes = list[Mesh | None]()
+
+
+class Cutter:
+    """Decodes a clip, follows its faces, crops them and finds their landmarks. Made once per process."""
+
+    def __init__(
+        self, config: CutConfig, limits: LimitsConfig, detector: Detector, landmarker: Landmarker | None
+    ) -> None:
+        """Take models that are loaded already."""
+        self._config, self._limits = config, limits
+        self._detector, self._landmarker = detector, landmarker
+        self.thumbs = Thumbs(config.num_thumbs)
+        """Of the clip that is being cut, or was cut last: a clip that fails has pictures, too."""
+
+    def __call__(self, clip: Mapping[str, Any]) -> CutClip:
+        """Cut one row of the plan.
+
+        Raises:
+            MediaError: The source cannot be read, has changed since it was planned, or has no frame in the span.
+            FaceError: The faces do not meet the policy.
+        """
+        self.thumbs = Thumbs(self._config.num_thumbs)
+        source = str(clip["source_uri"])
+        _check_unchanged(clip)
+        info = probe(source, self._limits)
+        span = Span(clip["start_s"], clip["end_s"])
+        frames = decode_clip(source, span, fps=self._config.fps, limits=self._limits)
+        cut = _Cut(self._config, self._landmarker, self.thumbs)
+        for followed in follow(frames, self._detector, self._config.faces):
+            cut.add(followed)
+        if not cut.pts:
+            raise MediaError(f"{source}: has no frame between {span.start_s:g} s and {span.end_s:g} s")
+        try:
+            return CutClip(info, cut.table(clip["clip_id"]))
+        except FaceError as error:
+            raise FaceError(f"{source}: {error}") from None
+
+
+class _Cut:
+    """Columns of one clip, filled frame by frame."""
+
+    def __init__(self, config: CutConfig, landmarker: Landmarker | None, thumbs: Thumbs) -> None:
+        self._config, self._landmarker, self._thumbs = config, landmarker, thumbs
+        self.pts = list[int]()
+        self._time_s = list[float]()
+        self._num_faces = list[int]()
+        self._tracks = dict[int, TrackRows]()
+        self._summary = TrackSummary()
+
+    def add(self, followed: Followed) -> None:
+        """Append one frame and the crops of its faces."""
+        frame, row = followed.frame, len(self.pts)
+        self.pts.append(frame.pts)
+        self._time_s.append(frame.time_s)
+        self._num_faces.append(followed.num_faces)
+        self._thumbs.offer(row, frame)
+        self._summary.add(followed)
+        for face in followed.faces:
+            self._add_face(self._tracks.setdefault(face.track, TrackRows()), row, face, frame)
+
+    def _add_face(self, track: TrackRows, row: int, face: TrackedFace, frame: Frame) -> None:
+        config = self._config.crop
+        square = crop_box(face.smooth_box, config.padding_factor)
+        pixels, padded = crop(frame.rgb, square, config.size_px)
+        track.rows.append(row)
+        track.faces.append(face)
+        track.squares.append(square)
+        track.padded.append(padded)
+        track.crops.append(encode_jpeg(pixels, config.jpeg_quality) if config.encoding == "jpeg" else pixels)
+        track.meshes.append(self._landmarker.detect(pixels) if self._landmarker else None)
+
+    def table(self, clip_id: str) -> pa.Table:
+        """Frames of the tracks that the policy keeps, one after the other."""
+        kept = choose(self._config.faces, self._summary)
+        tables = [self._track_table(clip_id, number, self._tracks[track]) for number, track in enumerate(kept)]
+        return pa.concat_tables(tables)
+
+    def _track_table(self, clip_id: str, number: int, track: TrackRows) -> pa.Table:
+        """All frames of the clip, or under the policy `all` those from the track's first to its last."""
+        keeps_span = self._config.faces.policy == "all"
+        first, last = (track.rows[0], track.rows[-1]) if keeps_span else (0, len(self.pts) - 1)
+        length, rows = last - first + 1, np.array(track.rows) - first
+        columns: dict[str, Values] = {
+            "clip_id": [clip_id] * length,
+            "track": np.full(length, number, np.int16),
+            "pts": np.array(self.pts[first : last + 1]),
+            "time_s": np.array(self._time_s[first : last + 1]),
+            "num_faces": np.array(self._num_faces[first : last + 1]),
+            "thumb": self._thumbs.column(len(self.pts))[first : last + 1],
+            "face": _spread(length, rows, np.array([face.status for face in track.faces]), schema.FACE_NONE),
+            "score": _spread(length, rows, np.array([face.score for face in track.faces])),
+            "box": _spread(length, rows, np.array([face.box or (math.nan,) * 4 for face in track.faces])),
+            "crop_box": _spread(length, rows, np.array(track.squares)),
+            "padded": _spread(length, rows, np.array(track.padded)),
+            "crop": self._crop_column(length, rows, track.crops),
+        }
+        if self._landmarker:
+            columns |= _mesh_columns(length, rows, track.meshes)
+        return to_table(columns)
+
+    def _crop_column(self, length: int, rows: np.ndarray, crops: list[Any]) -> Values:
+        if self._config.crop.encoding == "raw":
+            return _spread(length, rows, np.stack(crops), 0)
+        column = [b""] * length
+        for row, jpeg in zip(rows, crops, strict=True):
+            column[row] = jpeg
+        return column
+
+
+def _spread(length: int, rows: np.ndarray, values: np.ndarray, empty: float = math.nan) -> np.ndarray:
+    """Values at their rows, `empty` elsewhere: [len(rows), ...] -> [length, ...]."""
+    column = np.full((length, *values.shape[1:]), empty, values.dtype)
+    column[rows] = values
+    return column
+
+
+def _mesh_columns(length: int, rows: np.ndarray, meshes: list[Mesh | None]) -> dict[str, Values]:
+    found = [(row, mesh) for row, mesh in zip(rows, meshes, strict=True) if mesh is not None]
+    columns: dict[str, Values] = {}
+    shapes = {"landmarks": (schema.NUM_LANDMARKS, 3), "blendshapes": (schema.NUM_BLENDSHAPES,), "head_pose": (4, 4)}
+    for name, shape in shapes.items():
+        column = np.full((length, *shape), np.nan, np.float32)
+        for row, mesh in found:
+            column[row] = getattr(mesh, name)
+        columns[name] = column
+    return columns
+
+
+def _check_unchanged(clip: Mapping[str, Any]) -> None:
+    source = Path(str(clip["source_uri"]))
+    try:
+        stat = source.stat()
+    except OSError as error:
+        raise MediaError(f"{source}: cannot be read: {error.strerror}") from None
+    if (stat.st_size, stat.st_mtime_ns) != (clip["source_bytes"], clip["source_generation"]):
+        raise MediaError(f"{source}: has changed since it was planned; plan it again into a new output")

@@ -1,0 +1,170 @@
+"""The sink: one write task makes one shard, verifies it, publishes it and commits it once."""
+
+import base64
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from ray.data.block import Block
+from ray.data.datasource import Datasink
+
+from mien.datasets.formats import FormatConfig, open_shard
+from mien.datasets.frames import checksums, deserialize, tracks, values_of
+from mien.datasets.shard import ShardWriter
+from mien.errors import DatasetError
+from mien.schema import FACE_DETECTED
+from mien.storage.commit import commit, digest, new_write_id
+from mien.storage.local import translated
+from mien.storage.uri import open_store
+
+# A clip crosses from stage to stage as one row: never split, never apart from its failure.
+CLIP, FRAMES, FAILURE = "clip", "frames", "failure"
+CROSSING = pa.schema([(CLIP, pa.string()), (FRAMES, pa.large_binary()), (FAILURE, pa.string())])
+"""clip: JSON of the plan's row and, when it was cut, of its video; frames: Arrow IPC; failure: JSON or empty."""
+
+
+def crossing_row(clip: Mapping[str, Any], frames: bytes = b"", failure: Mapping[str, Any] | None = None) -> pa.Table:
+    """One clip between two stages."""
+    values = [[json.dumps(dict(clip))], [frames], [json.dumps(dict(failure)) if failure else ""]]
+    return pa.table([pa.array(v, f.type) for v, f in zip(values, CROSSING, strict=True)], schema=CROSSING)
+
+
+def failure_of(clip: Mapping[str, Any], stage: str, error: BaseException, thumb: bytes = b"") -> dict[str, Any]:
+    """The row of failures.parquet for a clip; the thumbnail is in base64, since it travels in JSON."""
+    return {
+        **clip,
+        "stage": stage,
+        "error_type": type(error).__name__,
+        "error": " ".join(str(error).split()),
+        "thumb": base64.b64encode(thumb).decode(),
+    }
+
+
+class ShardSink(Datasink[None]):  # type: ignore[misc]  # ray is not typed
+    """Writes shards below a dataset's root and returns nothing: the driver learns from the commit records."""
+
+    def __init__(
+        self, root: str, format_config: FormatConfig, min_shard_mb: float, metadata: Mapping[str, Any]
+    ) -> None:
+        """Take only what can be sent to a worker."""
+        self._root, self._format = root, format_config
+        self._min_bytes = int(min_shard_mb * 1e6)
+        self._metadata = dict(metadata)
+
+    @property
+    def min_bytes_per_write(self) -> int:
+        """Ray gathers blocks up to this size for one write task."""
+        return self._min_bytes
+
+    def write(self, blocks: Iterable[Block], ctx: Any) -> None:
+        """One shard from all the clips of the blocks."""
+        del ctx
+        write_clips(self._root, self._format, self._metadata, _rows(blocks))
+
+
+def _rows(blocks: Iterable[Block]) -> Iterator[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]]:
+    for block in blocks:
+        for row in range(block.num_rows):
+            clip, frames, failure = (block.column(name)[row] for name in (CLIP, FRAMES, FAILURE))
+            yield json.loads(clip.as_py()), frames.as_buffer(), json.loads(failure.as_py() or "{}")
+
+
+def write_clips(
+    root: str,
+    format_config: FormatConfig,
+    metadata: Mapping[str, Any],
+    clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]],
+) -> None:
+    """Write, verify, publish and commit one shard; does nothing for no clips.
+
+    Raises:
+        StorageError: The store refused; nothing was committed, or it is unknown (CommitUnknown).
+    """
+    store = open_store(root)
+    scratch = store.scratch()
+    write_id = new_write_id()
+    name = f"data/{write_id}{format_config.suffix}"
+    try:
+        draft = ShardDraft(scratch / Path(name).name, name, format_config, metadata)
+        with translated(f"{root}/{name}"):
+            draft.fill(clips)
+        if not draft.clip_ids:
+            return
+        files = []
+        if draft.samples:
+            store.publish(draft.path, name)
+            files.append({"name": name, **digest(draft.path)._asdict()})
+        shard = hashlib.sha256("".join(sorted(draft.clip_ids)).encode()).hexdigest()[:32]
+        record = {"files": files, "samples": draft.samples, "failures": draft.failures, "finished_at": time.time()}
+        if not commit(store, shard, write_id, record) and files:
+            store.delete(name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class ShardDraft:
+    """A shard while it is written to a local file."""
+
+    def __init__(self, path: Path, name: str, format_config: FormatConfig, metadata: Mapping[str, Any]) -> None:
+        """The file is created with the first sample: a shard of failures alone has none."""
+        self.path, self._name, self._format, self._metadata = path, name, format_config, metadata
+        self.samples = list[dict[str, Any]]()
+        self.failures = list[dict[str, Any]]()
+
+    @property
+    def clip_ids(self) -> list[str]:
+        """Every clip of the shard, made or failed."""
+        return [row["clip_id"] for row in (*self.samples, *self.failures)]
+
+    def fill(self, clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]]) -> None:
+        """Write all clips, close the file and read it back."""
+        writer: ShardWriter | None = None
+        for clip, payload, failure in clips:
+            if failure:
+                self.failures.append(failure)
+                continue
+            writer = writer or self._format.writer(self.path, self._metadata)
+            self._add(writer, clip, deserialize(payload))
+        if writer is not None:
+            writer.close(self.samples)
+            self._verify()
+
+    def _add(self, writer: ShardWriter, clip: Mapping[str, Any], frames: pa.Table) -> None:
+        for track, rows in tracks(frames):
+            start, stop = writer.add(rows)
+            self.samples.append(
+                {**clip, **sample_row(track, rows), "file": self._name, "row_start": start, "row_stop": stop}
+            )
+
+    def _verify(self) -> None:
+        """What a reader gets must be what was given: all row counts, and two columns by their checksums."""
+        with open_shard(self.path) as shard:
+            if shard.num_rows != sum(sample["num_frames"] for sample in self.samples):
+                raise DatasetError(f"{self.path}: holds {shard.num_rows} rows after writing; disk or memory is faulty")
+            _compare(shard, self.samples, self.path)
+
+
+def sample_row(track: int, frames: pa.Table) -> dict[str, Any]:
+    """What the index says of one sample, but for where it lies."""
+    status = values_of(frames, "face")
+    return {
+        "track": track,
+        "num_frames": frames.num_rows,
+        "num_faces": int((status == FACE_DETECTED).sum()),  # type: ignore[union-attr]
+        "checksums": json.dumps(checksums(frames)),
+    }
+
+
+def _compare(shard: Any, samples: Sequence[Mapping[str, Any]], path: Path) -> None:
+    from mien.datasets.frames import checksum
+
+    for sample in samples:
+        expected = json.loads(sample["checksums"])
+        for column in ("pts", "crop"):
+            if checksum(shard.read(column, sample["row_start"], sample["row_stop"])) != expected[column]:
+                raise DatasetError(f"{path}: column {column} reads back differently; disk or memory is faulty")

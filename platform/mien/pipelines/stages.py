@@ -1,0 +1,150 @@
+"""The stages as Ray calls them: each takes and gives the rows of `sink.CROSSING`, and counts what it did."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from mien.datasets.frames import deserialize, serialize, values_of, with_column
+from mien.errors import ClipError, FaceError, MediaError
+from mien.faces.detect import BlazeFace
+from mien.faces.landmarks import Landmarker
+from mien.features.extractor import Extractor
+from mien.features.registry import build
+from mien.pipelines.cut import Cutter
+from mien.pipelines.sink import CLIP, FAILURE, FRAMES, crossing_row, failure_of
+from mien.schema import CLIP_ID_CHARS
+from mien.video.probe import VideoInfo
+
+CUT, FEATURES = "cut", "features"
+
+
+class Models(NamedTuple):
+    """What workers load."""
+
+    files: dict[str, bytes]
+    """Model files by the names of `mien.assets`."""
+    extractor: Any
+    """The resolved extractor, or None."""
+
+
+def names(config: Any) -> list[str]:
+    """The stages of a run, in their order."""
+    return [CUT, *([FEATURES] if config.features is not None else [])]
+
+
+def drop_done(plan: pa.Table, done: np.ndarray) -> pa.Table:
+    """Rows of the plan whose id is not among the sorted ids that are done."""
+    ids = np.array(plan.column("clip_id").to_pylist(), f"S{CLIP_ID_CHARS}")
+    return plan.filter(pa.array(~np.isin(ids, done, assume_unique=False)))
+
+
+class CutStage:
+    """Cuts clips; the detector and landmarker are made once per process and kept."""
+
+    def __init__(self, config: Any, model_files: Any, tally: Any) -> None:
+        """Take the config and references: what is sent with every task stays small."""
+        self._config, self._model_files, self._tally = config, model_files, tally
+
+    def __call__(self, plan: pa.Table) -> Iterator[pa.Table]:
+        """One row of the plan in, one clip out."""
+        cutter = _cutter(self._config, self._model_files)
+        for clip in plan.to_pylist():
+            started = time.perf_counter()
+            row, num_frames, failure = cut_row(cutter, clip)
+            self._tally.add.remote(CUT, num_frames, time.perf_counter() - started, failure)
+            yield row
+
+
+@cache
+def _cutter(config: Any, model_files: Any) -> Cutter:
+    files: Mapping[str, bytes] = ray.get(model_files)
+    landmarker = Landmarker(files["face_landmarker"], config.landmarks) if config.landmarks else None
+    return Cutter(config, config.limits, BlazeFace(files["face_detector"], config.faces.detector), landmarker)
+
+
+def cut_row(cutter: Cutter, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
+    """Cut one clip; whatever goes wrong becomes its failure, so that no other clip is touched."""
+    try:
+        cut = cutter(clip)
+    except (MediaError, FaceError) as error:
+        stage = "decode" if isinstance(error, MediaError) else "faces"
+        failure = failure_of(clip, stage, error, cutter.thumbs.middle())
+    except Exception as defect:  # noqa: BLE001  a defect met on one video must not end the run of a thousand others
+        error = ClipError(f"{clip['source_uri']}: {type(defect).__name__}: {defect}; a defect of mien, please report it")
+        failure = failure_of(clip, CUT, error, cutter.thumbs.middle())
+    else:
+        return crossing_row({**clip, **_facts(cut.info)}, serialize(cut.frames)), cut.frames.num_rows, ""
+    return crossing_row(clip, failure=failure), 0, failure["error"]
+
+
+def _facts(info: VideoInfo) -> dict[str, Any]:
+    """What the index keeps of a video."""
+    return {
+        "width_px": info.width_px,
+        "height_px": info.height_px,
+        "rotation_deg": info.rotation_deg,
+        "fps": float(info.fps),
+        "is_vfr": info.is_vfr,
+        "time_base_num": info.time_base.numerator,
+        "time_base_den": info.time_base.denominator,
+    }
+
+
+class FeatureStage:
+    """Adds the feature of every crop; forward passes are filled across the clips of a batch."""
+
+    def __init__(self, resolved: Any, tally: Any) -> None:
+        """Load the network."""
+        self._extractor: Extractor = build(resolved)
+        self._tally = tally
+
+    def __call__(self, clips: pa.Table) -> pa.Table:
+        """The same clips; those that failed before pass through."""
+        started = time.perf_counter()
+        failures = clips.column(FAILURE).to_pylist()
+        tables = [
+            None if failure else deserialize(payload.as_buffer())
+            for failure, payload in zip(failures, clips.column(FRAMES), strict=True)
+        ]
+        present = [table for table in tables if table is not None]
+        added = iter(add_features(present, self._extractor))
+        rows = []
+        for clip, failure, table in zip(clips.column(CLIP).to_pylist(), failures, tables, strict=True):
+            frames = serialize(next(added)) if table is not None else b""
+            rows.append(crossing_row(json.loads(clip), frames, json.loads(failure or "{}")))
+        self._count(present, time.perf_counter() - started)
+        return pa.concat_tables(rows)
+
+    def _count(self, tables: list[pa.Table], busy_s: float) -> None:
+        for table in tables:
+            self._tally.add.remote(FEATURES, table.num_rows, busy_s / len(tables), "")
+
+
+def add_features(tables: list[pa.Table], extractor: Extractor) -> list[pa.Table]:
+    """Features of every crop of several clips: float32 [num_frames, *shape], NaN where a frame has no crop."""
+    columns = [np.full((table.num_rows, *extractor.shape), np.nan, np.float32) for table in tables]
+    with_crop = [np.flatnonzero(np.asarray(values_of(table, "face")) > 0) for table in tables]
+    places = [(number, int(row)) for number, rows in enumerate(with_crop) for row in rows]
+    crops = [values_of(table, "crop") for table in tables]
+    size = extractor.batch_size
+    for start in range(0, len(places), size):
+        part = places[start : start + size]
+        pixels = np.concatenate([_pixels(crops[number], row) for number, row in part])
+        for (number, row), feature in zip(part, extractor(pixels), strict=True):
+            columns[number][row] = feature
+    return [with_column(table, "feature", column) for table, column in zip(tables, columns, strict=True)]
+
+
+def _pixels(crops: Any, row: int) -> np.ndarray:
+    """One crop, uint8 [1, size, size, 3]."""
+    if isinstance(crops, np.ndarray):
+        return crops[row : row + 1]
+    from mien.faces.crop import decode_jpeg
+
+    return decode_jpeg(crops[row])[None]

@@ -1,0 +1,156 @@
+"""A folder as a store: write-once names by hard link, every file synced before its name appears."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from mien.errors import AlreadyExists, StorageError
+from mien.storage.uri import Entry
+
+SCRATCH = ".scratch"
+"""Folder of unfinished files below the root; no listing shows it."""
+
+_REMEDY = {
+    errno.ENOSPC: "no space left on the disk; free some and run the same command, it resumes",
+    errno.EDQUOT: "the disk quota is used up; free some and run the same command, it resumes",
+    errno.EROFS: "the file system is read-only; choose another output",
+    errno.EACCES: "permission denied; check the owner and rights",
+    errno.EPERM: "not permitted; check the owner and rights",
+    errno.ENOENT: "does not exist",
+    errno.ENOTDIR: "a part of the path is not a folder",
+    errno.EISDIR: "is a folder",
+}
+
+
+@contextlib.contextmanager
+def translated(path: Path | str) -> Iterator[None]:
+    """Turn an OSError into a StorageError that names the path and the remedy."""
+    try:
+        yield
+    except FileExistsError:
+        raise AlreadyExists(f"{path}: exists already") from None
+    except OSError as error:
+        reason = _REMEDY.get(error.errno or 0, error.strerror or str(error))
+        raise StorageError(f"{path}: {reason}") from error
+
+
+class LocalStore:
+    """Files below a folder, which is made on the first write."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the root as it is; nothing is created."""
+        self.root = root
+
+    @property
+    def uri(self) -> str:
+        """Absolute path of the root."""
+        return str(self.root)
+
+    def put_new(self, name: str, data: bytes) -> None:
+        """Write and sync a temporary file, then link it to the name: whole or not at all, first one wins."""
+        with self._temporary(name, data) as (temporary, final):
+            os.link(temporary, final)
+            _sync_folder(final.parent)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write and sync a temporary file, then rename it over the name."""
+        with self._temporary(name, data) as (temporary, final):
+            temporary.replace(final)
+            _sync_folder(final.parent)
+
+    def publish(self, path: Path, name: str) -> None:
+        """Sync a finished file and link it to the name; copied first when it lies on another file system."""
+        final = self.root / name
+        with translated(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _sync_file(path)
+            try:
+                os.link(path, final)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self.put_new(name, path.read_bytes())
+            _sync_folder(final.parent)
+
+    def read(self, name: str) -> bytes:
+        """All bytes of one file."""
+        with translated(self.root / name):
+            return (self.root / name).read_bytes()
+
+    def fetch(self, name: str) -> Path:
+        """The file itself."""
+        path = self.root / name
+        if not path.is_file():
+            raise StorageError(f"{path}: does not exist")
+        return path
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Files in sorted order; temporary ones are left out."""
+        folder = self.root / prefix.rpartition("/")[0]
+        for path in _walk(folder):
+            name = path.relative_to(self.root).as_posix()
+            if name.startswith(prefix):
+                stat = path.stat()
+                yield Entry(name, stat.st_size, stat.st_mtime_ns)
+
+    def delete(self, name: str) -> None:
+        """Remove one file, if it is there."""
+        with translated(self.root / name):
+            (self.root / name).unlink(missing_ok=True)
+
+    def scratch(self) -> Path:
+        """A new folder below the root, so that `publish` is one link."""
+        parent = self.root / SCRATCH
+        with translated(parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(dir=parent))
+
+    def clear_scratch(self) -> None:
+        """Remove what killed writers left behind; only right when no writer can be alive."""
+        shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _temporary(self, name: str, data: bytes) -> Iterator[tuple[Path, Path]]:
+        final = self.root / name
+        temporary = final.parent / f".{uuid.uuid4().hex}.tmp"
+        with translated(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.write_bytes(data)
+                _sync_file(temporary)
+                yield temporary, final
+            finally:
+                temporary.unlink(missing_ok=True)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Visible files below a folder, depth first, sorted, without following links to folders."""
+    if not folder.is_dir():
+        return
+    with translated(folder):
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path))
+        elif entry.is_file():
+            yield Path(entry.path)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself durable."""
+    _sync_file(folder)

@@ -1,0 +1,68 @@
+"""What a user writes as a place, made canonical, and the store behind it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from mien.errors import ConfigError
+
+
+class Entry(NamedTuple):
+    """One file or object of a listing."""
+
+    name: str
+    """Relative to the store's root, with `/` between parts."""
+    size_bytes: int
+    generation: int
+    """Changes whenever the content may have changed: modification time in ns of a local file."""
+
+
+class Store(Protocol):
+    """Files or objects below one root; names are relative and use `/`, every failure is a StorageError."""
+
+    @property
+    def uri(self) -> str:
+        """Canonical place of the root."""
+
+    def put_new(self, name: str, data: bytes) -> None:
+        """Write a small object under a name that must be free, whole or not at all; AlreadyExists if it is taken."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a small object whole or not at all, whatever is there."""
+
+    def publish(self, path: Path, name: str) -> None:
+        """Give a finished local file a free name; AlreadyExists if it is taken."""
+
+    def read(self, name: str) -> bytes:
+        """All bytes of one object."""
+
+    def fetch(self, name: str) -> Path:
+        """A local path of one object, for libraries that need a file."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Every object whose name begins with the prefix, sorted by name."""
+
+    def delete(self, name: str) -> None:
+        """Remove one object; nothing happens where there is none."""
+
+    def scratch(self) -> Path:
+        """A new local folder from which `publish` is cheap; the caller removes it."""
+
+
+def canonical(place: str) -> str:
+    """Absolute form of a local path; two spellings of one place give one string.
+
+    Raises:
+        ConfigError: The scheme is not one that mien can read or write.
+    """
+    scheme, separator, rest = place.partition("://")
+    if separator and scheme != "file":
+        raise ConfigError(f"{place}: {scheme}:// is not supported here; give a local path")
+    return str(Path(rest if separator else place).expanduser().absolute().resolve())
+
+
+def open_store(place: str) -> Store:
+    """The store whose root is at the given place; nothing is created yet."""
+    from mien.storage.local import LocalStore
+
+    return LocalStore(Path(canonical(place)))

@@ -1,0 +1,128 @@
+"""What a container's header says and PyAV does not show: orientation, claimed size, whether the file was cut."""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+MAX_BOXES = 100_000
+"""Boxes looked at on one level; a fragmented file has two per fragment."""
+
+
+FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp")
+"""What an mp4 or mov file begins with."""
+
+
+class Matrix(NamedTuple):
+    """Right-angle part of a display matrix: a stored pixel (x, y) is shown at (a x + c y, b x + d y), y down."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+
+    @property
+    def rotation_deg(self) -> int:
+        """Counter-clockwise turn that makes the stored picture upright: -90, 0, 90 or 180."""
+        quarters = round(float(np.degrees(np.arctan2(-self.b, self.a))) / 90)
+        return {0: 0, 1: 90, -1: -90}.get(quarters, 180)
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether stored rows are shown as columns."""
+        return abs(self.c) > abs(self.a)
+
+    def upright(self, rgb: np.ndarray) -> np.ndarray:
+        """The picture [H, W, 3] as it is meant to be seen, turned and mirrored: a view."""
+        if not self.is_transposed:
+            return rgb[:: -1 if self.d < 0 else 1, :: -1 if self.a < 0 else 1]
+        return rgb.transpose(1, 0, 2)[:: -1 if self.b < 0 else 1, :: -1 if self.c < 0 else 1]
+
+
+IDENTITY = Matrix(1, 0, 0, 1)
+
+
+class Track(NamedTuple):
+    """One track header (tkhd) of an mp4 or mov file."""
+
+    track_id: int
+    matrix: Matrix
+    width_px: int
+    height_px: int
+
+
+def tracks(file: BinaryIO) -> list[Track]:
+    """Track headers in file order; empty for other containers (ISO 14496-12, sections 8.2, 8.3)."""
+    found = []
+    for kind, start, stop in _boxes(file, 0, num_bytes(file)):
+        if kind == b"moov":
+            for trak in (box for box in _boxes(file, start, stop) if box[0] == b"trak"):
+                found += [_track(file, box[1]) for box in _boxes(file, *trak[1:]) if box[0] == b"tkhd"]
+            break
+    return [track for track in found if track]
+
+
+def missing_bytes(file: BinaryIO) -> int:
+    """Bytes that the outermost element claims beyond the end of the file: 0 when whole or when it cannot be told."""
+    size = num_bytes(file)
+    file.seek(0)
+    head = file.read(64)
+    if head[:4] == b"RIFF":
+        end = 8 + int.from_bytes(head[4:8], "little")
+    elif head[:4] == b"\x1a\x45\xdf\xa3":
+        end = _segment_end(head)
+    elif head[4:8] in FIRST_BOXES:
+        end = max((stop for _, _, stop in _boxes(file, 0, size)), default=0)
+    else:
+        end = 0
+    return max(0, end - size)
+
+
+def num_bytes(file: BinaryIO) -> int:
+    """Size of a seekable file; moves its position."""
+    return file.seek(0, 2)
+
+
+def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start of the body and claimed end of the boxes that begin in [start, stop)."""
+    for _ in range(MAX_BOXES):
+        if start + 8 > stop:
+            return
+        file.seek(start)
+        head = file.read(16)
+        size, kind, body = int.from_bytes(head[:4]), head[4:8], start + 8
+        if size == 1:
+            size, body = int.from_bytes(head[8:16]), start + 16
+        end = start + size if size else stop
+        if end < body:
+            return
+        yield kind, body, end
+        start = end
+
+
+def _track(file: BinaryIO, start: int) -> Track | None:
+    file.seek(start)
+    body = file.read(96)
+    at = 52 if body[:1] == b"\x01" else 40
+    if len(body) < at + 44:
+        return None
+    track_id = int.from_bytes(body[20:24] if at == 52 else body[12:16])
+    a, b, _, c, d, _, _, _, _, width, height = struct.unpack(">9i2I", body[at : at + 44])
+    return Track(track_id, Matrix(a, b, c, d), width >> 16, height >> 16)
+
+
+def _segment_end(head: bytes) -> int:
+    """End of a Matroska segment, 0 when its size is left open (RFC 8794, section 4)."""
+    size, used = _vint(head[4:])
+    segment = 4 + used + size
+    if head[segment : segment + 4] != b"\x18\x53\x80\x67":
+        return 0
+    size, used = _vint(head[segment + 4 :])
+    return 0 if size == (1 << 7 * used) - 1 else segment + 4 + used + size
+
+
+def _vint(data: bytes) -> tuple[int, int]:
+    """Value and length of an EBML variable-size integer."""
+    used = 9 - data[0].bit_length() if data and data[0] else 8
+    return int.from_bytes(data[:used]) & ((1 << 7 * used) - 1), used

@@ -1,0 +1,154 @@
+"""What a video is, read from its container without decoding a frame.
+
+All times are seconds on the container's own time line: time stamp times time base. The first frame need not be at 0.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import av
+
+from mien.video import header
+from mien.video.header import IDENTITY, Matrix
+from mien.video.limits import LimitsConfig, Source, media_name, open_media, reading, video_stream
+
+INDEXED = ("mov", "avi")
+"""Containers, by the first of their names, whose index has every frame; others list keyframes at most."""
+
+VFR_SHARE = Fraction(1, 100)
+"""A frame rate whose average is off its base rate by more than this varies, where no index tells."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """The first audio stream."""
+
+    codec: str
+    sample_rate_hz: int
+    num_channels: int
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """A video, upright as decode gives it, except that pixels stay as they are: see `sample_aspect_ratio`."""
+
+    container: str
+    codec: str
+    width_px: int
+    height_px: int
+    rotation_deg: int
+    """Counter-clockwise turn that makes the stored picture upright: -90, 0, 90 or 180; decode has applied it."""
+    sample_aspect_ratio: Fraction
+    """Width of a pixel over its height, of the stored picture; 1 where unknown."""
+    fps: Fraction
+    """Average frames per second; 0 where unknown."""
+    is_vfr: bool
+    duration_s: float
+    start_s: float
+    num_frames: int
+    """0 where the container does not say."""
+    time_base: Fraction
+    """Seconds per unit of pts."""
+    pixel_format: str
+    audio: AudioInfo | None
+    size_bytes: int
+
+
+def probe(source: Source, limits: LimitsConfig | None = None) -> VideoInfo:
+    """Describe a video from its header and index.
+
+    Raises:
+        MediaError: It is not a readable video of an allowed kind.
+        LimitExceeded: It is larger than the limits allow.
+    """
+    limits = limits or LimitsConfig()
+    name = media_name(source)
+    with open_media(source, limits, name) as container:
+        stream = video_stream(container, limits, name)
+        with reading(source) as file:
+            size_bytes = header.num_bytes(file)
+            matrix = _matrix(file, stream)
+        return _describe(container, stream, matrix, size_bytes)
+
+
+def extent(container: Any, stream: Any) -> tuple[int, int]:
+    """Start and end of a stream in units of its time base, as the header says; end is start where it does not."""
+    start = stream.start_time or 0
+    if stream.duration is not None:
+        return start, start + stream.duration
+    return start, start + round(Fraction(container.duration or 0, av.time_base) / stream.time_base)
+
+
+def _describe(container: Any, stream: Any, matrix: Matrix, size_bytes: int) -> VideoInfo:
+    start, end = extent(container, stream)
+    if end == start:
+        end = _measured_end(container, stream)
+    times = _frame_times(container, stream)
+    context = stream.codec_context
+    sides = context.width, context.height
+    return VideoInfo(
+        container=container.format.name,
+        codec=context.codec.canonical_name,
+        width_px=sides[matrix.is_transposed],
+        height_px=sides[not matrix.is_transposed],
+        rotation_deg=matrix.rotation_deg,
+        sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
+        fps=stream.average_rate or stream.guessed_rate or Fraction(0),
+        is_vfr=_is_vfr(stream, times),
+        duration_s=float((end - start) * stream.time_base),
+        start_s=float(start * stream.time_base),
+        num_frames=max(len(times), stream.frames),
+        time_base=stream.time_base,
+        pixel_format=context.pix_fmt or "unknown",
+        audio=_audio(container),
+        size_bytes=size_bytes,
+    )
+
+
+def _matrix(file: Any, stream: Any) -> Matrix:
+    """Display matrix of an mp4 track; other containers are not turned by players."""
+    return next((track.matrix for track in header.tracks(file) if track.track_id == stream.id), IDENTITY)
+
+
+def _frame_times(container: Any, stream: Any) -> list[int]:
+    """Decoding time stamps of all frames from the index, empty where it does not have them all."""
+    if container.format.name.split(",")[0] not in INDEXED:
+        return []
+    times = [entry.timestamp for entry in stream.index_entries if not entry.is_discard]
+    if len(times) == stream.frames or len(times) < 2:
+        return times
+    start, end = extent(container, stream)
+    covered = times[-1] - times[0]
+    is_whole = covered + 2 * covered / (len(times) - 1) >= end - start
+    return times if is_whole else []
+
+
+def _is_vfr(stream: Any, times: list[int]) -> bool:
+    """Whether a gap between frames differs from another by more than rounding to the time base explains."""
+    if times:
+        gaps = [b - a for a, b in pairwise(times)] or [0]
+        return max(gaps) - min(gaps) > 2
+    average, base = stream.average_rate, stream.base_rate
+    return bool(average and base and abs(average / base - 1) > VFR_SHARE)
+
+
+def _measured_end(container: Any, stream: Any) -> int:
+    """End of the last packet: for a container that states no duration, as browsers record it."""
+    end = int(stream.start_time or 0)
+    for packet in container.demux(stream):
+        if packet.pts is not None:
+            end = max(end, packet.pts + (packet.duration or 0))
+    return end
+
+
+def _audio(container: Any) -> AudioInfo | None:
+    stream = next(iter(container.streams.audio), None)
+    if stream is None or stream.codec_context is None:
+        return None
+    start, end = extent(container, stream)
+    context = stream.codec_context
+    duration_s = float((end - start) * stream.time_base)
+    return AudioInfo(context.codec.canonical_name, context.sample_rate, context.channels, duration_s)

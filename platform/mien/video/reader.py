@@ -1,0 +1,158 @@
+"""One decoder that moves forward through a video: sound frames only, in order, skipping what nobody wants.
+
+A seek goes to the keyframe that governs the wanted time and is checked by what comes out of the decoder: B-frames,
+open groups of pictures and intra refresh make index and keyframe flags alone unreliable. Frames that are damaged, or
+predicted from damaged ones, are left out, and the next sound frame tells of the hole.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import av
+from av.stream import Discard
+
+from mien.errors import MediaError
+
+BLIND_GAP_S = 2
+"""A gap between wanted times that is worth a seek where no index tells the keyframes."""
+
+FAR = 1 << 62
+"""Later than any time stamp; -FAR is earlier than all."""
+
+
+class Picture(NamedTuple):
+    """A decoded frame, not yet converted; times in the stream's time base."""
+
+    frame: Any
+    pts: int
+    end_pts: int
+    hole_pts: int | None
+    """Where the frames end that came before, if others between them and this one were lost to damage."""
+
+
+class Reader:
+    """Frames of a video stream, from the start or from wherever the last seek led."""
+
+    def __init__(self, container: Any, stream: Any, name: str):
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        self.end_pts = -FAR
+        """End of the last frame that was read since the last seek."""
+        self.hole_pts: int | None = None
+        """Where the sound frames ended, if damage stands between there and where the reader is."""
+        self._container, self._stream, self._name = container, stream, name
+        self._is_avi = container.format.name == "avi"
+        index = stream.index_entries
+        self.first_pts = min(stream.start_time or 0, index[0].timestamp if len(index) else 0)
+        self._position = self.first_pts
+        rate = stream.average_rate
+        self._frame_ticks = max(1, round(1 / (rate * stream.time_base))) if rate else 1
+        self._size: tuple[int, int] | None = None
+        self._key: Any = None
+        self._landed: Picture | None = None
+        self._pictures = self._sound_pictures()
+
+    @property
+    def sound_end_pts(self) -> int:
+        """Where the sound frames end that were read since the last seek."""
+        return self.end_pts if self.hole_pts is None else self.hole_pts
+
+    def read(self) -> Picture | None:
+        """The next sound frame; None at the end, or where damage lets nothing more be read.
+
+        Raises:
+            MediaError: Time stamps run back, or the size of the frames changes.
+        """
+        picture = self._landed or next(self._pictures, None)
+        self._landed = None
+        if picture is not None:
+            self._position, self.end_pts = picture.pts, picture.end_pts
+        return picture
+
+    def skip_to(self, pts: int) -> None:
+        """Make the next frame one at or before `pts`, without decoding those that are not needed for it."""
+        if pts > self._position and self._skips_a_keyframe(pts):
+            goal, back = pts, max(1, round(1 / self._stream.time_base))
+            while not self._lands(max(goal, self.first_pts), pts) and goal > self.first_pts:
+                goal, back = goal - back, 4 * back
+
+    def _skips_a_keyframe(self, pts: int) -> bool:
+        if self._is_avi and self._stream.codec_context.has_b_frames:
+            return False  # frames are counted from the first: AVI stores no pts
+        index = self._stream.index_entries
+        if len(index) and pts <= index[len(index) - 1].timestamp:
+            governing = index.search_timestamp(pts)
+            return governing >= 0 and index[governing].timestamp > self._position
+        return bool((pts - self._position) * self._stream.time_base > BLIND_GAP_S)
+
+    def _lands(self, goal: int, pts: int) -> bool:
+        """Seek; whether the first sound frame there, and its keyframe, come at or before `pts`."""
+        self._container.seek(goal, stream=self._stream)
+        self._position = self.end_pts = -FAR
+        self.hole_pts = self._key = None
+        self._pictures = self._sound_pictures()
+        self._landed = next(self._pictures, None)
+        if self._landed is None or self._landed.pts > pts or (self._key.pts or 0) > pts:
+            return False
+        self._landed = self._landed._replace(hole_pts=None)
+        return True
+
+    def _sound_pictures(self) -> Iterator[Picture]:
+        """Frames from a keyframe on that are neither damaged nor predicted from damaged ones."""
+        needs_key = True
+        lag: int | None = None
+        for frame in self._frames():
+            if needs_key and frame is not None and not frame.key_frame:
+                continue
+            needs_key = frame is None or frame.is_corrupt
+            if needs_key:
+                self.hole_pts = self.end_pts if self.hole_pts is None else self.hole_pts
+                continue
+            if lag is None and self._is_avi:
+                lag = (frame.dts or 0) - (self._key.dts or 0)
+            hole_pts, self.hole_pts = self.hole_pts, None
+            yield self._picture(frame, lag, hole_pts)
+
+    def _picture(self, frame: Any, lag: int | None, hole_pts: int | None) -> Picture:
+        pts = frame.pts if lag is None or frame.dts is None else frame.dts - lag
+        if pts is None or (lag is not None and frame.dts is None):
+            pts = self.end_pts  # the frame follows the one before
+        time_s = float(pts * self._stream.time_base)
+        if pts < self._position:
+            raise MediaError(f"{self._name}: its time stamps run back at {time_s:.2f} s; write it anew with right ones")
+        size = frame.width, frame.height
+        if self._size not in (None, size):
+            raise MediaError(f"{self._name}: its frames change to {size[0]}x{size[1]} px at {time_s:.2f} s; cut it there")
+        self._size = size
+        return Picture(frame, pts, pts + (frame.duration or self._frame_ticks), hole_pts)
+
+    def _frames(self) -> Iterator[Any]:
+        """Decoded frames, and None where one or more were lost to damage; after it from the next keyframe on."""
+        decoder = self._stream.codec_context
+        for packet in self._packets():
+            if packet is not None and self._key is None:
+                if not packet.is_keyframe:
+                    continue
+                self._key = packet
+            try:
+                if packet is not None and not packet.is_corrupt:
+                    yield from packet.decode()
+                    continue
+            except av.FFmpegError:
+                pass
+            with suppress(av.FFmpegError):
+                yield from decoder.decode(None)
+            decoder.flush_buffers()
+            self._key = None
+            yield None
+
+    def _packets(self) -> Iterator[Any]:
+        """Packets from where the container stands; None and the end where it cannot be read further."""
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size or packet.dts is None:  # an empty one repeats the frame before it in AVI
+                    yield packet
+        except av.FFmpegError:
+            yield None

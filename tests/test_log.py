@@ -1,0 +1,49 @@
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from mien import log
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    logger = log.logger
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+
+
+def test_lines_go_plain_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    logging.getLogger("mien.child").info("%d clips", 3)
+    assert capsys.readouterr() == ("", "3 clips\n")
+
+
+def test_a_second_setup_does_not_double_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    log.setup()
+    log.logger.warning("once")
+    assert capsys.readouterr().err == "once\n"
+
+
+@pytest.mark.parametrize(("value", "shown"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)])
+def test_debug_lines_show_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str | None, shown: bool
+) -> None:
+    if value is None:
+        monkeypatch.delenv("MIEN_DEBUG", raising=False)
+    else:
+        monkeypatch.setenv("MIEN_DEBUG", value)
+    log.setup()
+    log.logger.debug("detail")
+    assert capsys.readouterr().err == ("detail\n" if shown else "")
+    assert log.is_debug() is shown
+
+
+def test_the_root_logger_is_left_alone() -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    log.setup()
+    assert (root.handlers, root.level) == before
