@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEEDS := mien needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python
 
 .PHONY: quickstart test lint bench
 
@@ -29,6 +30,7 @@ $(VENV)/installed-%: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed; get Python 3.11, 3.12 or 3.13, or say make PYTHON=/path/to/python" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("make: $(PYTHON) is Python %d.%d; mien runs on 3.11, 3.12 and 3.13: make PYTHON=python3.12 ..." % v[:2])'
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found. $(NEEDS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1). $(NEEDS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
 from mien import schema
 from mien.clips.clip import Clip, Source
 from mien.datasets import index
@@ -88,7 +89,6 @@ def write_failure(store: LocalStore, clip: Clip, write_id: str) -> None:
     """One committed shard that holds only a failure."""
     record = {"files": [], "samples": [], "failures": [failure_row(clip)]}
     assert commit(store, write_id, write_id, record)
-
 
 
 def make_finished(store: LocalStore, kind: FormatConfig) -> Dataset:

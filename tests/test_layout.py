@@ -120,10 +120,9 @@ def expected_test(module: Path) -> Path:
 def test_every_module_has_its_test_and_every_test_its_module() -> None:
     modules = {expected_test(path) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
     tests = {path for path in TESTS.rglob("test_*.py") if path != Path(__file__)}
-    assert {"without test": shown(modules - tests), "without module": shown(tests - modules)} == {
-        "without test": [],
-        "without module": [],
-    }
+    without_test, without_module = shown(modules - tests), shown(tests - modules)
+    assert not without_test, "\n".join(["missing tests:", *without_test])
+    assert not without_module, "\n".join(["tests of no module:", *without_module])
 
 
 def test_an_init_file_holds_nothing_to_test() -> None:

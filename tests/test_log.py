@@ -1,4 +1,5 @@
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -47,3 +48,14 @@ def test_the_root_logger_is_left_alone() -> None:
     before = root.handlers[:], root.level
     log.setup()
     assert (root.handlers, root.level) == before
+
+
+def test_lines_are_not_repeated_by_handlers_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    other = logging.StreamHandler(sys.stderr)
+    logging.getLogger().addHandler(other)
+    try:
+        log.setup()
+        log.logger.info("once")
+    finally:
+        logging.getLogger().removeHandler(other)
+    assert capsys.readouterr().err == "once\n"

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from mien import __version__, log
-from mien.errors import MienError
+from mien.errors import ConfigError, MienError
 
 CONFIGS = {"serialize": "mien.pipelines.serialize:SerializeConfig"}
 """Folder below configs/ -> class that its files are."""
@@ -92,7 +92,7 @@ def read_config(job: str, words: list[str] | None) -> Any:
     words = words or []
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
-        raise typer.BadParameter(f"one config file, not {len(files)}: {' '.join(files)}")
+        raise ConfigError(f"give one config file, not {len(files)}: {' '.join(files)}")
     path = Path(files[0]) if files else None
     return load(CONFIGS[job]).load(path, [word for word in words if "=" in word])
 
@@ -155,9 +155,10 @@ def serialize(
     if dry_run:
         _emit_plan(*load("mien.pipelines.serialize:dry_run")(config), as_json=as_json)
         return
-    report = load("mien.pipelines.serialize:serialize")(config, fresh=fresh, retry_failed=retry_failed)
+    report = load("mien.pipelines.serialize:run")(config, fresh=fresh, retry_failed=retry_failed)
     emit(report.to_json(), as_json, lambda: lines(report.to_json()))
     finish(started, report.path, f"mien inspect {report.path}")
+    report.check(config.max_failed)
 
 
 @app.command()

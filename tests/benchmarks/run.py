@@ -1,7 +1,8 @@
 """Run the benchmarks beside this file: one JSON document per line on stdout, everything else on stderr.
 
-`run.py [NAME]` runs bench_NAME.py, or all of them. A benchmark's `run()` yields dicts of plain values; one that holds
-`ratio` with `at_least` or `at_most` is a promise, and the exit code is 1 if one is broken or a benchmark fails.
+`run.py [NAME]` runs bench_NAME.py, or all of them. A benchmark's `run()` yields dicts of plain values. One that holds
+`ratio`, `bound` and `better` ("higher" or "lower") is a promise; the exit code is 1 if one is broken or a benchmark
+fails.
 """
 
 import importlib
@@ -51,10 +52,11 @@ def versions() -> dict[str, str]:
 
 
 def keeps_promise(result: dict[str, Any]) -> bool:
-    """Whether `ratio` lies within its bounds; NaN lies nowhere."""
-    if "ratio" not in result:
+    """Whether `ratio` is on the better side of its bound; NaN is not."""
+    if "bound" not in result:
         return True
-    return bool(result.get("at_least", -math.inf) <= result["ratio"] <= result.get("at_most", math.inf))
+    is_higher = {"higher": True, "lower": False}[result["better"]]
+    return bool(result["ratio"] >= result["bound"] if is_higher else result["ratio"] <= result["bound"])
 
 
 def finite(line: dict[str, Any]) -> dict[str, Any]:
@@ -81,10 +83,10 @@ def main(wanted: list[str]) -> int:
     for name in chosen:
         print(f"{name} ...", file=sys.stderr, flush=True)
         for result in measure(name):
-            line = {"benchmark": name.removeprefix("bench_"), **result, "ok": "error" not in result}
-            line["ok"] = line["ok"] and keeps_promise(result)
-            print(json.dumps(finite({**line, **common}), default=str), file=results, flush=True)
-            code |= not line["ok"]
+            is_ok = "error" not in result and keeps_promise(result)
+            line = finite({"bench": name.removeprefix("bench_"), **result, "ok": is_ok}) | common
+            print(json.dumps(line, default=str), file=results, flush=True)
+            code |= not is_ok
     return int(code)
 
 

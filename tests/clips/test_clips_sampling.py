@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from mien.clips.clip import Source
 from mien.clips.sampling import StrideConfig, WholeConfig
 from mien.errors import ConfigError, MediaError

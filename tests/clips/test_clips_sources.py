@@ -1,12 +1,13 @@
 from pathlib import Path
 
 import pytest
+
 from mien.clips.clip import Source
 from mien.clips.sources import Skipped, SourcesConfig, find_videos
 from mien.errors import ConfigError, PreflightError
 
 
-@pytest.fixture()
+@pytest.fixture
 def videos(tmp_path: Path) -> Path:
     for name in ("b.MP4", "a.mp4", "deep/c.mkv", "notes.txt", ".hidden.mp4", "deep/.x/d.mp4"):
         path = tmp_path / name

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from mien.datasets.dataset import Dataset
 from mien.datasets.formats import FormatConfig
 from mien.datasets.hdf5 import Hdf5Config
@@ -18,13 +19,13 @@ def kind(request: pytest.FixtureRequest) -> FormatConfig:
     return formats[request.param]
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     """An empty place for a dataset."""
     return LocalStore(tmp_path / "dataset")
 
 
-@pytest.fixture()
+@pytest.fixture
 def finished(store: LocalStore, kind: FormatConfig) -> Dataset:
     """A finished dataset: two shards with three clips, and one failure."""
     return make_finished(store, kind)

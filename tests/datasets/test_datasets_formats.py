@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
+
 from mien.datasets.formats import FormatConfig, open_shard
 from mien.errors import DatasetError
-from pydantic import TypeAdapter
 
 
 @pytest.mark.parametrize("name", ["parquet", "hdf5"])

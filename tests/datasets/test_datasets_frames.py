@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from sample_datasets import make_columns, make_frames
+
 from mien import schema
 from mien.datasets.frames import (
     checksum,
@@ -16,6 +16,7 @@ from mien.datasets.frames import (
     with_column,
 )
 from mien.faces.crop import decode_jpeg
+from sample_datasets import make_columns, make_frames
 
 
 def equal(left: object, right: object) -> bool:

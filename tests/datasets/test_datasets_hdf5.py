@@ -4,13 +4,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from mien.datasets.formats import open_shard
 from mien.datasets.hdf5 import Hdf5Config
 from mien.errors import DatasetError
 from sample_datasets import SIZE_PX, make_frames
 
 
-@pytest.fixture()
+@pytest.fixture
 def shard(tmp_path: Path) -> Path:
     path = tmp_path / "a.h5"
     writer = Hdf5Config().writer(path, {})
@@ -79,7 +80,7 @@ def group(file: h5py.File) -> None:
 def test_what_reaches_outside_the_file_is_refused(shard: Path, harm: Callable[[h5py.File], None]) -> None:
     with h5py.File(shard, "a") as file:
         harm(file)
-    with pytest.raises(DatasetError, match="out .*refused"):
+    with pytest.raises(DatasetError, match=r"out .*refused"):
         open_shard(shard)
 
 

@@ -2,6 +2,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+
 from mien import schema
 from mien.datasets import index
 from mien.datasets.parquet import ParquetConfig

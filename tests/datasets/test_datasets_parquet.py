@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from mien.datasets.parquet import ParquetConfig
 from sample_datasets import make_frames
 

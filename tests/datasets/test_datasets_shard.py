@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mien.datasets.formats import FormatConfig, open_shard
 from mien.datasets.frames import values_of
 from mien.errors import DatasetError
@@ -54,6 +55,8 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, kind: FormatConfig, d
     path = tmp_path / f"shard{kind.suffix}"
     write(path, kind, [50])
     data = path.read_bytes()
-    path.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "text": b"not a shard at all, only some text"}[damage])
+    path.write_bytes(
+        {"empty": b"", "cut": data[: len(data) // 2], "text": b"not a shard at all, only some text"}[damage]
+    )
     with pytest.raises(DatasetError, match=path.name):
         open_shard(path)

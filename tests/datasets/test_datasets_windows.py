@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from mien.datasets.dataset import Dataset
 from sample_datasets import SIZE_PX
 
@@ -28,7 +29,11 @@ def test_crops_are_channels_first(finished: Dataset) -> None:
 def test_a_loader_with_workers_gives_every_window_once(finished: Dataset) -> None:
     windows = finished.windows(4, 2, ["pts"])
     loader = torch.utils.data.DataLoader(windows, batch_size=4, num_workers=2, multiprocessing_context="spawn")
-    seen = [(clip_id, int(start)) for batch in loader for clip_id, start in zip(batch["clip_id"], batch["start"], strict=True)]
+    seen = [
+        (clip_id, int(start))
+        for batch in loader
+        for clip_id, start in zip(batch["clip_id"], batch["start"], strict=True)
+    ]
     assert sorted(seen) == sorted((windows[i]["clip_id"], windows[i]["start"]) for i in range(len(windows)))
 
 

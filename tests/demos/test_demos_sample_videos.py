@@ -13,7 +13,7 @@ from mediapipe.tasks.python.vision import FaceDetector, FaceDetectorOptions
 
 from mien.demos.animation import mouth
 from mien.demos.portrait import subjects
-from mien.demos.sample_videos import AUDIO_RATE, render, scenes, voice
+from mien.demos.sample_videos import AUDIO_RATE, render, scenes, truth_of, voice
 from mien.errors import PreflightError
 
 NAMES = ["subject_a", "subject_b", "both"]
@@ -36,7 +36,7 @@ def decoded(path: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Video]:
     paths = render(tmp_path_factory.mktemp("samples") / "new" / "folder", seconds=SECONDS, size_px=SIZE_PX)
-    truths = [json.loads(path.with_suffix(".truth.json").read_text(encoding="utf-8")) for path in paths]
+    truths = [json.loads(truth_of(path).read_text(encoding="utf-8")) for path in paths]
     return {path.stem: Video(path, decoded(path), truth) for path, truth in zip(paths, truths, strict=True)}
 
 
@@ -55,9 +55,8 @@ def test_three_videos_each_with_its_truth(videos: dict[str, Video]) -> None:
         assert (video.truth["video"], video.truth["fps"]) == (video.path.name, "25")
         assert [frame["time_s"] for frame in video.truth["frames"]] == pytest.approx(np.arange(50) / 25)
     folder = videos["both"].path.parent
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        name + ending for name in NAMES for ending in (".mp4", ".truth.json")
-    )
+    assert sorted(path.name for path in folder.glob("[!.]*")) == sorted(f"{name}.mp4" for name in NAMES)
+    assert sorted(path.name for path in folder.glob(".*")) == [".truth"]
 
 
 def test_one_video_has_sound_and_all_say_that_they_are_synthetic(videos: dict[str, Video]) -> None:
@@ -129,7 +128,17 @@ def test_the_same_arguments_give_the_same_frames(tmp_path: Path) -> None:
     once, twice = (render(tmp_path / name, seconds=1, fps=Fraction(10), size_px=(160, 120)) for name in ("x", "y"))
     for left, right in zip(once, twice, strict=True):
         np.testing.assert_array_equal(decoded(left), decoded(right))
-        assert left.with_suffix(".truth.json").read_text() == right.with_suffix(".truth.json").read_text()
+        assert truth_of(left).read_text() == truth_of(right).read_text()
+
+
+@pytest.mark.parametrize("size_px", [(600, 480), (1280, 720), (640, 320)])
+def test_every_size_shows_the_faces_whole(size_px: tuple[int, int]) -> None:
+    for scene in scenes(size_px, 2.0):
+        for time_s in np.arange(0, 2, 0.2):
+            for face in scene.faces(time_s):
+                x0, y0, x1, y1 = face.box
+                assert 0 < x0 < x1 < size_px[0]
+                assert 0 < y0 < y1 < size_px[1]
 
 
 def test_two_pictures_join_without_a_seam() -> None:
@@ -154,6 +163,19 @@ def test_the_voice_follows_the_mouth_and_has_its_pitch() -> None:
     assert AUDIO_RATE / (150 + np.argmax(lag)) == pytest.approx(speaker.voice_hz, rel=0.1)
 
 
+def test_an_open_mouth_sounds_brighter() -> None:
+    speaker = subjects()[0]
+    blocks = voice(speaker, 4.0).reshape(-1, 1920)
+    opening = mouth((np.arange(len(blocks)) + 0.5) * 0.04, speaker.phase)
+    power = np.abs(np.fft.rfft(blocks * np.hanning(1920))) ** 2  # 25 Hz per bin
+
+    def bright(chosen: np.ndarray) -> float:
+        """Share of the power at 200-900 Hz that lies above 600 Hz."""
+        return float((power[chosen, 24:36].sum(axis=1) / power[chosen, 8:36].sum(axis=1)).mean())
+
+    assert bright(opening > 0.8) > 2 * bright((opening > 0.05) & (opening < 0.3))
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -161,7 +183,9 @@ def test_the_voice_follows_the_mouth_and_has_its_pitch() -> None:
         ({"fps": Fraction(0)}, "positive rate"),
         ({"size_px": (321, 240)}, r"\(321, 240\)"),
         ({"size_px": (320, 241)}, "even"),
-        ({"size_px": (32, 32)}, "at least 64"),
+        ({"size_px": (64, 48)}, "height >= 64"),
+        ({"size_px": (640, 640)}, r"1\.25 to 2 times"),
+        ({"size_px": (640, 240)}, r"1\.25 to 2 times"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(tmp_path: Path, arguments: dict[str, Any], reason: str) -> None:

@@ -94,6 +94,14 @@ def test_faces_keep_their_track_in_whatever_order_they_are_found() -> None:
         assert [face.track for face in faces] == [0, 1, 2]
 
 
+def test_of_two_faces_each_takes_the_track_that_it_overlaps_most() -> None:
+    # 25 px apart and 40 px wide, so that each overlaps the last box of both.
+    script = [[box(100 + 2.0 * frame, side=40), box(125 + 2.0 * frame, side=41)] for frame in range(30)]
+    turned = [boxes[::-1] if frame % 2 else boxes for frame, boxes in enumerate(script)]
+    for boxes, faces in zip(script, tracked(turned), strict=True):
+        assert [face.box for face in faces] == [boxes[1], boxes[0]]
+
+
 def test_smoothing_is_the_gaussian_mean() -> None:
     noise = np.random.default_rng(0).normal(0, 3, (60, 2))
     script = [[box(100 + dx, 50 + dy)] for dx, dy in noise]

@@ -16,6 +16,7 @@ from mien.errors import AssetError, ConfigError
 from mien.features.backbone import BackboneConfig, resolve
 from mien.features.clip_vit import ClipVitConfig
 from mien.features.dinov2 import Dinov2Config
+from mien.features.registry import build
 from mien.features.vit import VitConfig
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -185,6 +186,18 @@ def test_weights_that_are_only_a_pickle_are_refused_by_name(folder: Path) -> Non
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(AssetError, match=r"\(it holds config.json, pytorch_model.bin\); save it with save_pretrained"):
         resolve(vit(folder))
+
+
+def test_a_vision_config_that_is_no_object_is_refused(folder: Path) -> None:
+    rewrite(folder / "config.json", model_type="clip", vision_config="x")
+    with pytest.raises(AssetError, match="vision_config is 'x', not an object"):
+        resolve(ClipVitConfig(model=str(folder), size_px=32))
+
+
+def test_a_program_that_a_model_names_is_not_fetched(folder: Path) -> None:
+    rewrite(folder / "config.json", attn_implementation="owner/kernel", _attn_implementation="owner/kernel")
+    for weights in ("pretrained", "random"):
+        assert build(resolve(vit(folder, weights=weights))).dim == 32
 
 
 def test_a_model_that_does_not_normalise_is_taken_at_its_word(folder: Path) -> None:

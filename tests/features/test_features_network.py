@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
+from PIL.Image import Resampling
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -19,7 +21,7 @@ from mien.errors import AssetError
 from mien.features.backbone import BackboneConfig, Resolved, resolve
 from mien.features.clip_vit import ClipVitConfig
 from mien.features.dinov2 import Dinov2Config
-from mien.features.network import Network, choose_dtype
+from mien.features.network import Network, choose_dtype, resize_by_axis, resize_whole
 from mien.features.vit import VitConfig
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -89,6 +91,19 @@ def test_without_a_resize_only_rounding_differs(tiny: Tiny, frames: np.ndarray, 
     features = network_of(kind, tiny(kind), output="patch")(crops)
     expected = reference(kind, tiny(kind), crops, NATIVE_PX[kind])[:, 1:].numpy()
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("resize", [resize_whole, resize_by_axis])
+@pytest.mark.parametrize(("mode", "filter_"), [("bicubic", Resampling.BICUBIC), ("bilinear", Resampling.BILINEAR)])
+@pytest.mark.parametrize("size_px", [32, 42, 70, 224])
+def test_a_resize_gives_the_pixels_of_pillow(
+    frames: np.ndarray, resize: Callable[..., torch.Tensor], mode: str, filter_: Resampling, size_px: int
+) -> None:
+    expected = np.stack([Image.fromarray(frame).resize((size_px, size_px), filter_) for frame in frames])
+    resized = resize(torch.from_numpy(frames).permute(0, 3, 1, 2), size_px, mode).permute(0, 2, 3, 1)
+    difference = np.abs(resized.numpy().astype(int) - expected)
+    assert difference.max() <= 2
+    assert (difference > 0).mean() < 0.08
 
 
 def test_normalisation_is_that_of_the_model_s_own_preprocessor(tiny: Tiny, frames: np.ndarray, tmp_path: Path) -> None:

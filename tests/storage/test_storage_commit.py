@@ -5,6 +5,7 @@ from pathlib import Path
 
 import google_crc32c
 import pytest
+
 from mien.errors import CommitUnknown, DatasetError, StorageError
 from mien.storage.commit import commit, digest, new_write_id, read_commits
 from mien.storage.local import LocalStore

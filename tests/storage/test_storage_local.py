@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from mien.errors import AlreadyExists, StorageError
 from mien.storage.local import LocalStore, translated
 

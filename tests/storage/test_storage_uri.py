@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from mien.errors import ConfigError
 from mien.storage.uri import canonical, open_store
 

@@ -10,8 +10,8 @@ from pydantic import field_validator
 
 from mien.clips.clip import Source
 from mien.config import Config
-from mien.errors import PreflightError
-from mien.storage.local import LocalStore, translated
+from mien.errors import PreflightError, StorageError
+from mien.storage.local import translated
 from mien.storage.uri import canonical
 
 _GLOB = re.compile(r"[*?\[]")
@@ -52,13 +52,21 @@ def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]
     A file that is named outright is taken whatever its ending: what is wrong with it shows when it is opened.
 
     Raises:
-        PreflightError: There is nothing at the place.
+        PreflightError: There is nothing at the place, or it may not be read.
     """
+    try:
+        with translated(place):
+            yield from _find(place, config)
+    except StorageError as error:
+        raise PreflightError(f"source: {error}") from None
+
+
+def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
     root = Path(canonical(place))
     if root.is_dir():
         yield from _in_folder(root, config)
     elif root.exists():
-        yield _source(root, config)
+        yield _source_or_skipped(root, config)
     elif _GLOB.search(place):
         yield from _by_pattern(root, config)
     else:
@@ -66,21 +74,35 @@ def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]
 
 
 def _in_folder(root: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
-    for entry in LocalStore(root).list():
-        yield _taken_or_skipped(root / entry.name, config)
+    """Depth first, by name; hidden ones are passed over, links to folders are not followed."""
+    with translated(root):
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _in_folder(Path(entry.path), config)
+        else:
+            yield _taken_or_skipped(Path(entry.path), config)
 
 
 def _by_pattern(pattern: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
     fixed = next(parent for parent in pattern.parents if not _GLOB.search(str(parent)))
     for path in sorted(fixed.glob(str(pattern.relative_to(fixed)))):
         is_hidden = any(part.startswith(".") for part in path.relative_to(fixed).parts)
-        if path.is_file() and not is_hidden:
+        if not is_hidden:
             yield _taken_or_skipped(path, config)
 
 
 def _taken_or_skipped(path: Path, config: SourcesConfig) -> Source | Skipped:
+    if not path.is_file():
+        return Skipped(str(path), "is no file, or a link that leads to none")
     if path.suffix.lower() not in config.suffixes:
         return Skipped(str(path), "not a video by its ending")
+    return _source_or_skipped(path, config)
+
+
+def _source_or_skipped(path: Path, config: SourcesConfig) -> Source | Skipped:
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:

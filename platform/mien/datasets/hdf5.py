@@ -1,5 +1,6 @@
 """Shards in HDF5: flat columns with explicit chunks; byte strings as one flat column and their splits."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -45,22 +46,52 @@ class Hdf5Config(Config):
         return Hdf5Writer(path, self, metadata)
 
 
+class _Disk(io.FileIO):
+    """A file that keeps its first error for `check` and takes no more: HDF5 crashes if it cannot write to the end."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """All bytes, or none after an error."""
+        rest = memoryview(data).cast("B")
+        num_bytes = len(rest)
+        while rest and self._error is None:
+            try:
+                rest = rest[super().write(rest) :]
+            except OSError as error:
+                self._error = error
+        return num_bytes
+
+    def check(self) -> None:
+        """Raise the OSError of the first write that failed."""
+        if self._error is not None:
+            raise self._error
+
+
 class Hdf5Writer:
     """Appends samples to flat, resizable columns."""
 
     def __init__(self, path: Path, config: Hdf5Config, metadata: Mapping[str, Any]) -> None:
         """Create the file; its columns are made from the first sample."""
         self._config = config
-        self._file = h5py.File(path, "w", libver=("v110", "v114"))
+        self._disk = _Disk(path)
+        self._file = h5py.File(self._disk, "w", libver=("v110", "v114"))
         self._file.attrs["mien"] = json.dumps(dict(metadata))
         self._num_rows = 0
         self._row_splits = [0]
 
     def add(self, frames: pa.Table) -> tuple[int, int]:
-        """Append one sample; returns its first row and the row after its last."""
+        """Append one sample; returns its first row and the row after its last.
+
+        Raises:
+            OSError: The disk is full, or took no more for another reason.
+        """
         start, self._num_rows = self._num_rows, self._num_rows + frames.num_rows
         for name in frames.column_names:
             self._append(name, values_of(frames, name))
+        self._disk.check()
         self._row_splits.append(self._num_rows)
         return start, self._num_rows
 
@@ -70,6 +101,8 @@ class Hdf5Writer:
         text = json.dumps([dict(sample) for sample in samples]).encode()
         self._file.create_dataset("samples", data=np.frombuffer(text, np.uint8))
         self._file.close()
+        self._disk.check()
+        self._disk.close()
 
     def _append(self, name: str, values: Values) -> None:
         if isinstance(values, np.ndarray):

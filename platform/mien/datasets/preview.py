@@ -108,14 +108,11 @@ def _draw_failure(sheet: Image.Image, top: int, failure: Mapping[str, Any]) -> N
     _tile(sheet, (_GAP_PX * 2, top + _GAP_PX), frame, _EDGE[FACE_NONE])
     left = _TILE_PX + 5 * _GAP_PX
     _text(draw, (left, top + _GAP_PX), PurePath(failure["source_uri"]).name[:90], 15, _INK)
-    _text(
-        draw,
-        (left, top + 30),
-        f"{failure['error_type']} in {failure['stage']}, tried {failure['attempts']} times",
-        13,
-        _EDGE[FACE_NONE],
-    )
-    for number, line in enumerate(_wrapped(failure["error"], 118)[:3]):
+    tried = "once" if failure["attempts"] == 1 else f"{failure['attempts']} times"
+    what = f"{failure['error_type']} in {failure['stage']}, tried {tried}"
+    _text(draw, (left, top + 30), what, 13, _EDGE[FACE_NONE])
+    reason = failure["error"].removeprefix(f"{failure['source_uri']}: ")
+    for number, line in enumerate(_wrapped(reason, 118)[:3]):
         _text(draw, (left, top + 52 + 19 * number), line, 13, _FAINT)
 
 

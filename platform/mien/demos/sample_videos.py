@@ -1,7 +1,6 @@
 """Three sample videos, made in code: what `mien quickstart` runs on, with the place of every face known."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from mien.demos.animation import Actor, Camera, mouth
 from mien.demos.portrait import Box, Image, Subject, subjects
+from mien.video.audio import AudioClip
 from mien.video.encode import encode
 
 AUDIO_RATE = 48_000
@@ -62,8 +62,9 @@ class Scene:
             x0, y0, x1, y1 = actor.face_box(time_s)
             top = self._sheet_top_px(time_s, actor.camera.height_px)
             visible = min(max((top - y0) / (y1 - y0), 0.0), 1.0)
+            box = (round(x0 + left_px, 2), round(y0, 2), round(x1 + left_px, 2), round(y1, 2))
             if visible:
-                faces.append(Face(actor.subject.name, (x0 + left_px, y0, x1 + left_px, y1), visible))
+                faces.append(Face(actor.subject.name, box, round(visible, 3)))
             left_px += actor.camera.width_px
         return faces
 
@@ -81,13 +82,13 @@ def render(
 ) -> list[Path]:
     """Write subject_a.mp4 (with a voice), subject_b.mp4 (hidden for half a second) and both.mp4; return their paths.
 
-    Beside each NAME.mp4 stands NAME.truth.json with the faces of every frame. The same arguments give the same frames.
+    The faces of every frame stand in `truth_of(video)`. The same arguments give the same frames.
 
     Args:
         folder: Made if it is absent; files of these names are replaced.
         seconds: Length of each video, at least 1.
         fps: Frames per second.
-        size_px: Width and height, even numbers.
+        size_px: Width and height, even numbers, between 5:4 and 2:1.
 
     Raises:
         ValueError: A length, rate or size that cannot be.
@@ -95,20 +96,26 @@ def render(
     """
     if seconds < 1 or fps <= 0:
         raise ValueError(f"seconds={seconds}, fps={fps}: needs at least one second and a positive rate")
-    if min(size_px) < 64 or any(size % 2 for size in size_px):
-        raise ValueError(f"size_px={size_px}: needs even numbers, at least 64")
+    width_px, height_px = size_px
+    if width_px % 2 or height_px % 2 or height_px < 64 or not 1.25 <= width_px / height_px <= 2:
+        raise ValueError(f"size_px={size_px}: needs even numbers, height >= 64, width 1.25 to 2 times that")
     stage = scenes(size_px, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     return [_write(scene, folder, seconds, fps) for scene in stage]
+
+
+def truth_of(video: Path) -> Path:
+    """JSON with `frames`, each `time_s` and `faces` (see `Face`); hidden, so that a scan for videos passes it over."""
+    return video.parent / ".truth" / f"{video.stem}.json"
 
 
 def scenes(size_px: tuple[int, int], seconds: float) -> list[Scene]:
     """The three scenes for frames of width and height in px."""
     width_px, height_px = size_px
     a, b = subjects()
-    zoom, close = height_px / 384, height_px / 340
-    half = Camera(_SEAM_PX - width_px / 2 / zoom, 0, width_px // 2, height_px, zoom)
-    alone = Camera(232 - width_px / 2 / close, 0, width_px, height_px, close)
+    far, near = max(height_px / 384, width_px / 2 / _SEAM_PX), max(height_px / 340, width_px / 464)
+    half = Camera(_SEAM_PX - width_px / 2 / far, 0, width_px // 2, height_px, far)
+    alone = Camera(232 - width_px / 2 / near, 0, width_px, height_px, near)
     return [
         Scene("subject_a", (Actor(a, alone),), speaker=a),
         Scene("subject_b", (Actor(b, alone),), hidden_at_s=seconds / 2),
@@ -133,29 +140,22 @@ def voice(speaker: Subject, seconds: float) -> npt.NDArray[np.float32]:
 
 
 def _write(scene: Scene, folder: Path, seconds: float, fps: Fraction) -> Path:
-    """The video and, beside it, the truth."""
+    """The truth and then the video: no video stands there without its truth."""
     times_s = [float(i / fps) for i in range(round(seconds * fps))]
     path = folder / f"{scene.name}.mp4"
-    encode(path, _frames(scene, times_s), fps, audio=_sound(scene, seconds), comment=COMMENT)
-    frames = [{"time_s": t, "faces": [face._asdict() for face in scene.faces(t)]} for t in times_s]
+    frames = [{"time_s": round(t, 6), "faces": [face._asdict() for face in scene.faces(t)]} for t in times_s]
     truth = {"video": path.name, "fps": str(fps), "frames": frames}
-    path.with_suffix(".truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+    truth_of(path).parent.mkdir(exist_ok=True)
+    truth_of(path).write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
+    sound = AudioClip(voice(scene.speaker, seconds), AUDIO_RATE) if scene.speaker else None
+    encode(path, map(scene.frame, times_s), fps, audio=sound, metadata={"comment": COMMENT})
     return path
-
-
-def _frames(scene: Scene, times_s: list[float]) -> Iterator[Image]:
-    for time_s in times_s:
-        yield scene.frame(time_s)
-
-
-def _sound(scene: Scene, seconds: float) -> tuple[npt.NDArray[np.float32], int] | None:
-    return (voice(scene.speaker, seconds), AUDIO_RATE) if scene.speaker else None
 
 
 def _draw_sheet(picture: Image, top: int) -> None:
     """A sheet of paper from row `top` down, with a soft shadow."""
     height, width = picture.shape[:2]
-    left, right, num_shadows = width * 2 // 10, width * 8 // 10, max(height // 60, 1)
+    left, right, num_shadows = width // 2 - height * 4 // 10, width // 2 + height * 4 // 10, max(height // 60, 1)
     for i in range(num_shadows):
         edge = picture[max(top - i, 0) :, left - i : right + i]
         edge -= edge // (3 * num_shadows)

@@ -1,4 +1,4 @@
-"""A MediaPipe task that opens without noise on stderr and is closed before the interpreter goes."""
+"""A MediaPipe task that opens without noise on stderr and leaves none when the interpreter goes."""
 
 import os
 import re
@@ -43,7 +43,7 @@ class MediaPipeTask:
         try:
             with _without_noise():
                 task = create(BaseOptions(model_asset_buffer=model, delegate=BaseOptions.Delegate.CPU))
-        except (ValueError, RuntimeError, OSError) as error:
+        except (ValueError, RuntimeError, FileNotFoundError) as error:
             kind = type(self).__name__
             raise AssetError(
                 f"{kind}: not its model file ({len(model)} bytes): {error}; run `mien assets pull`"

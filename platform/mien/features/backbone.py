@@ -58,8 +58,8 @@ class BackboneConfig(Config):
     """Per frame: the class token [D], the mean of the patch tokens [D], or the patch tokens [P, D], rows first."""
     size_px: int = Field(224, ge=8, le=2048)
     """Side of the square the network sees, a multiple of its patch; crops of another size are resized."""
-    batch_size: int = Field(16, ge=1, le=4096)
-    """Frames per forward pass."""
+    batch_size: int = Field(32, ge=1, le=4096)
+    """Frames per forward pass. On a CPU it matters little; at 224 px a large GPU needs 64 and more to be busy."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the network; features are float32. `auto` is bfloat16 where the GPU or CPU computes in it, else float32."""
 
@@ -175,7 +175,12 @@ def _read_architecture(config: BackboneConfig, folder: Path) -> dict[str, Any]:
         )
     if "quantization_config" in values:
         raise AssetError(f"{path}: is a quantised model, which is not supported; take the one it was made from")
-    architecture = {**config.family.defaults, **values.get("vision_config", values)}
+    sizes = values.get("vision_config", values)
+    if not isinstance(sizes, dict):
+        raise AssetError(f"{path}: vision_config is {sizes!r:.80}, not an object; fetch the model again")
+    # An attention implementation named in the file can be a program on the hub.
+    sizes = {key: value for key, value in sizes.items() if "attn_implementation" not in key}
+    architecture = {**config.family.defaults, **sizes}
     for key in ("hidden_size", "patch_size"):
         if not isinstance(architecture[key], int) or architecture[key] < 1:
             raise AssetError(f"{path}: {key} is {architecture[key]!r}, not a positive whole number; fetch it again")

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from mien.config import Config
 from mien.errors import PreflightError
+from mien.log import is_debug
 
 WORKER_ENVIRONMENT = {
     "GLOG_minloglevel": "2",
@@ -49,7 +50,8 @@ def session(config: ClusterConfig) -> Iterator[None]:
         return
     os.environ.update(WORKER_ENVIRONMENT)
     try:
-        _connect(config)
+        with _quiet():
+            _connect(config)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise PreflightError(f"Ray does not start ({' '.join(str(error).split())[:300]}); run `mien doctor`") from error
     _silence_ray_data()
@@ -59,12 +61,29 @@ def session(config: ClusterConfig) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray's C++ core writes to stderr by itself; only what ends the process is for a person, unless `MIEN_DEBUG` asks."""
+    if is_debug():
+        yield
+        return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)  # the core announces its log level there
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
 def _silence_ray_data() -> None:
-    """Ray's bars and notes stay off the terminal, which shows ours; its log files keep everything."""
+    """Ray's bars, notes and traces stay off the terminal, which shows ours; its log files keep everything."""
     ray.data.DataContext.get_current().enable_progress_bars = False
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler):
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(logging.ERROR if is_debug() else logging.CRITICAL)
 
 
 def _connect(config: ClusterConfig) -> None:
@@ -75,7 +94,7 @@ def _connect(config: ClusterConfig) -> None:
         return
     ray.init(
         address="local",
-        num_cpus=config.num_cpus,
+        num_cpus=config.num_cpus or max(2, os.cpu_count() or 1),  # one for actors, one for what feeds them
         object_store_memory=int(config.object_store_gb * 1e9),
         include_dashboard=False,
         **quiet,

@@ -125,14 +125,14 @@ class Cutter:
         span = Span(clip["start_s"], clip["end_s"])
         frames = decode_clip(source, span, fps=self._config.fps, limits=self._limits)
         cut = _Cut(self._config, self._landmarker, self.thumbs)
-        for followed in follow(frames, self._detector, self._config.faces):
-            cut.add(followed)
-        if not cut.pts:
-            raise MediaError(f"{source}: has no frame between {span.start_s:g} s and {span.end_s:g} s")
         try:
+            for followed in follow(frames, self._detector, self._config.faces):
+                cut.add(followed)
+            if not cut.pts:
+                raise MediaError(f"{source}: has no frame between {span.start_s:g} s and {span.end_s:g} s")
             return CutClip(info, cut.table(clip["clip_id"]))
         except FaceError as error:
-            raise FaceError(f"{source}: {error}") from None
+            raise FaceError(f"{source}: {error}; leave it out or loosen faces in the config") from None
 
 
 class _Cut:
@@ -187,10 +187,10 @@ class _Cut:
             "num_faces": np.array(self._num_faces[first : last + 1]),
             "thumb": self._thumbs.column(len(self.pts))[first : last + 1],
             "face": _spread(length, rows, np.array([face.status for face in track.faces]), schema.FACE_NONE),
-            "score": _spread(length, rows, np.array([face.score for face in track.faces])),
-            "box": _spread(length, rows, np.array([face.box or (math.nan,) * 4 for face in track.faces])),
-            "crop_box": _spread(length, rows, np.array(track.squares)),
-            "padded": _spread(length, rows, np.array(track.padded)),
+            "score": _spread(length, rows, np.array([face.score for face in track.faces], float)),
+            "box": _spread(length, rows, np.array([face.box or (math.nan,) * 4 for face in track.faces], float)),
+            "crop_box": _spread(length, rows, np.array(track.squares, float)),
+            "padded": _spread(length, rows, np.array(track.padded, float)),
             "crop": self._crop_column(length, rows, track.crops),
         }
         if self._landmarker:
@@ -230,6 +230,7 @@ def _check_unchanged(clip: Mapping[str, Any]) -> None:
     try:
         stat = source.stat()
     except OSError as error:
-        raise MediaError(f"{source}: cannot be read: {error.strerror}") from None
+        reason = f"cannot be read ({error.strerror}); bring it back and use --retry-failed"
+        raise MediaError(f"{source}: {reason}") from None
     if (stat.st_size, stat.st_mtime_ns) != (clip["source_bytes"], clip["source_generation"]):
         raise MediaError(f"{source}: has changed since it was planned; plan it again into a new output")

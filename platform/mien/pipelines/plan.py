@@ -63,9 +63,7 @@ class Planner:
             ConfigError: No source is given.
             PreflightError: There is nothing at the source, or no video in it.
         """
-        if not self._config.source:
-            raise ConfigError("source: is required; add it to the file or as source=PLACE")
-        for found in find_videos(self._config.source, self._config.sources):
+        for found in _find(self._config):
             if isinstance(found, Skipped):
                 self._skip(found)
             else:
@@ -74,8 +72,7 @@ class Planner:
         if hidden > 0:
             logger.info("skipped  %d more files that are no videos", hidden)
         if not self._count["sources"]:
-            endings = " ".join(self._config.sources.suffixes)
-            raise PreflightError(f"{self._config.source}: holds no video (a name ending in {endings})")
+            raise _no_video(self._config)
 
     def report(self) -> PlanReport:
         """What was seen so far."""
@@ -95,6 +92,31 @@ class Planner:
 
     def _probe(self, uri: str) -> Any:
         return probe(uri, self._config.limits)
+
+
+def require_video(config: PlanConfig) -> None:
+    """Make sure that the source has a video, before anything is written.
+
+    Raises:
+        ConfigError: No source is given.
+        PreflightError: There is nothing at the source, or no video in it.
+    """
+    if not any(isinstance(found, Source) for found in _find(config)):
+        raise _no_video(config)
+
+
+def _find(config: PlanConfig) -> Iterator[Source | Skipped]:
+    if not config.source:
+        raise ConfigError("source: is required; add it to the file or as source=PLACE")
+    return find_videos(config.source, config.sources)
+
+
+def _no_video(config: PlanConfig) -> PreflightError:
+    endings = " ".join(config.sources.suffixes)
+    return PreflightError(
+        f"{config.source}: holds no video (a name ending in {endings}); give another source, or add the ending to "
+        "sources.suffixes"
+    )
 
 
 def write_plan(config: PlanConfig, store: Store) -> PlanReport:

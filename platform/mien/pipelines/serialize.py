@@ -1,8 +1,11 @@
 """The main job: plan → decode, detect, crop → features → shards → index, card, mien.json."""
 
+import contextlib
 import hashlib
 import shutil
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
@@ -27,19 +30,21 @@ from mien.errors import (
     StorageError,
     TooManyFailures,
 )
-from mien.features.extractor import Extractor
-from mien.features.registry import ExtractorConfig, resolve
+from mien.features.registry import ExtractorConfig, Resolved, resolve
 from mien.log import logger
 from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, session
 from mien.pipelines.cut import CutConfig
-from mien.pipelines.plan import PlanConfig, PlanReport, preview_plan, write_plan
+from mien.pipelines.plan import PlanConfig, PlanReport, preview_plan, require_video, write_plan
 from mien.pipelines.progress import Progress, Tally
-from mien.pipelines.sink import ShardSink
+from mien.pipelines.sink import ShardSink, Target
+from mien.storage.commit import new_write_id
 from mien.storage.uri import Store, canonical, open_store
 
 _NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview", "min_free_gb"}
 """Keys that do not change what is in the dataset: they may differ when a run is resumed."""
+
+_MAX_FAILURES_SHOWN = 10
 
 
 class PoolConfig(Config):
@@ -54,11 +59,11 @@ class PoolConfig(Config):
     memory_gb: float | None = Field(None, gt=0)
     """Memory that Ray counts for each worker; without it Ray does not know what a worker needs."""
 
-    min_workers: int = Field(1, ge=1)
-    """Workers that are always there (features)."""
+    min_workers: int | None = Field(None, ge=1)
+    """Workers that are always there (features); without it as many as the cluster holds when the run starts."""
 
     max_workers: int | None = Field(None, ge=1)
-    """Workers at most; without it as many as the cluster has room for."""
+    """Workers at most; without it as many as the cluster, while it grows, has room for."""
 
 
 class WorkersConfig(Config):
@@ -67,8 +72,9 @@ class WorkersConfig(Config):
     cut: PoolConfig = PoolConfig()
     """Decode, detect, crop and landmarks, one clip at a time, in one task."""
 
-    features: PoolConfig = PoolConfig(max_workers=2)
-    """The extractor, in actors that keep the network loaded."""
+    features: PoolConfig = PoolConfig(num_cpus=0.5)
+    """The extractor, in actors that keep the network loaded. They hold their CPUs to the end, so that half a CPU each
+    leaves the other half of the machine to the tasks that feed them."""
 
     clips_per_batch: int = Field(1, ge=1)
     """Clips that a feature actor takes at once; more for short clips, so that its forward passes are full."""
@@ -127,19 +133,41 @@ class SerializeReport(NamedTuple):
         """Plain values for `--json`."""
         return self._asdict()
 
+    def check(self, max_failed: float) -> None:
+        """Hold the share of failed clips against what is tolerated.
+
+        Raises:
+            TooManyFailures: It is larger.
+        """
+        if self.num_failed > max_failed * self.num_clips:
+            raise TooManyFailures(
+                f"{self.path}: finished, but {self.num_failed} of {self.num_clips} clips failed (tolerated: "
+                f"max_failed={max_failed:g}); see {index.FAILURES} and {publish.FAILURE_GALLERY}"
+            )
+
 
 def serialize(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = False) -> SerializeReport:
-    """Make a dataset, or go on where an earlier run of the same config stopped.
+    """Make a dataset as `run` does, and hold its failures against `max_failed`.
+
+    Raises:
+        TooManyFailures: It is finished, but more clips failed than `max_failed`.
+    """
+    report = run(config, fresh=fresh, retry_failed=retry_failed)
+    report.check(config.max_failed)
+    return report
+
+
+def run(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = False) -> SerializeReport:
+    """Make a dataset, or go on where an earlier run of the same config stopped; clips that failed are counted only.
 
     Raises:
         PreflightError: A source, model or right is missing; nothing was started.
-        RefusedError: The output was made with another config.
-        TooManyFailures: It is finished, but more clips failed than `max_failed`.
+        RefusedError: The output was made with another config, or holds something else.
         StorageError: The output could not be written; what was committed stays, the same command resumes.
     """
     store = open_store(config.output)
     models, extractor = _preflight(config)
-    if fresh:
+    if fresh and _standing(store):
         publish.remove(store)
     plan(config, store)
     _run_pending(config, store, stages.Models(models, extractor), retry_failed)
@@ -150,8 +178,8 @@ def serialize(config: SerializeConfig, *, fresh: bool = False, retry_failed: boo
         "models": _model_facts(models, extractor),
     }
     dataset = publish.publish(store, config.card, config.preview, provenance)
-    shutil.rmtree(f"{store.uri}/.scratch", ignore_errors=True)
-    return _report(config, dataset)
+    store.clear_scratch()
+    return _report(dataset)
 
 
 def plan(config: SerializeConfig, store: Store) -> None:
@@ -159,8 +187,9 @@ def plan(config: SerializeConfig, store: Store) -> None:
 
     Raises:
         PreflightError: The output cannot be written, or the source holds no video.
-        RefusedError: The output was made with another config.
+        RefusedError: The output was made with another config, or holds something else.
     """
+    _require_places(config)
     _probe_output(store, config.min_free_gb)
     _claim(config, store)
     if not index.plan_files(store):
@@ -174,17 +203,24 @@ def dry_run(config: SerializeConfig) -> tuple[PlanReport, list[dict[str, Any]]]:
     return preview_plan(config)
 
 
-def _preflight(config: SerializeConfig) -> tuple[dict[str, bytes], Any]:
+def _preflight(config: SerializeConfig) -> tuple[dict[str, bytes], Resolved | None]:
     """What can be known before the first clip. Returns the model files and the resolved extractor."""
-    for key in ("source", "output"):
-        if not getattr(config, key):
-            raise ConfigError(f"{key}: is required; add it to the file or as {key}=PLACE")
-    if canonical(config.source) == canonical(config.output):
-        raise ConfigError(f"output: {config.output} is the source, too; choose another folder")
+    _require_places(config)
+    require_video(config)
     names = ["face_detector", *(["face_landmarker"] if config.landmarks else [])]
     models = {name: assets.read(name) for name in names}
     extractor = resolve(config.features) if config.features else None
     return models, extractor
+
+
+def _require_places(config: SerializeConfig) -> None:
+    """Source and output must be given and lie apart: mien replaces and deletes files below its output."""
+    for key in ("source", "output"):
+        if not getattr(config, key):
+            raise ConfigError(f"{key}: is required; add it to the file or as {key}=PLACE")
+    source, output = Path(canonical(config.source)), Path(canonical(config.output))
+    if source.is_relative_to(output):
+        raise ConfigError(f"output: the source {config.source} lies in {config.output}; choose another folder")
 
 
 def _probe_output(store: Store, min_free_gb: float) -> None:
@@ -195,7 +231,8 @@ def _probe_output(store: Store, min_free_gb: float) -> None:
         store.delete(name)
         free_gb = shutil.disk_usage(store.uri).free / 1e9
     except (StorageError, OSError) as error:
-        raise PreflightError(f"output={error}") from None
+        reason = str(error).removeprefix(f"{store.uri}/{name}: ")
+        raise PreflightError(f"output={store.uri}: {reason}") from None
     if free_gb < min_free_gb:
         raise PreflightError(
             f"output={store.uri}: only {free_gb:.2f} GB free, {min_free_gb:g} GB are asked for; "
@@ -205,16 +242,33 @@ def _probe_output(store: Store, min_free_gb: float) -> None:
 
 def _claim(config: SerializeConfig, store: Store) -> None:
     """Write the config once; an output that has another one is refused with the keys that differ."""
+    if _standing(store) is None:
+        with contextlib.suppress(AlreadyExists):  # another run of the same command was first
+            store.put_new(CONFIG, config.to_yaml().encode())
+    standing = _standing(store) or config
+    keys = differing_keys(standing.identity(), config.identity())
+    if keys:
+        raise RefusedError(
+            f"{store.uri}: was made with another config; these keys differ: {', '.join(keys)}. "
+            "Choose another output, or start over with --fresh"
+        )
+
+
+def _standing(store: Store) -> SerializeConfig | None:
+    """The config of the dataset at the output, finished or not; None where there is nothing.
+
+    Raises:
+        RefusedError: There is something else.
+    """
+    if next(store.list(), None) is None:
+        return None
     try:
-        store.put_new(CONFIG, config.to_yaml().encode())
-    except AlreadyExists:
-        standing = SerializeConfig.load(store.fetch(CONFIG))
-        keys = differing_keys(standing.identity(), config.identity())
-        if keys:
-            raise RefusedError(
-                f"{store.uri}: was made with another config; these keys differ: {', '.join(keys)}. "
-                "Choose another output, or start over with --fresh"
-            ) from None
+        return SerializeConfig.load(store.fetch(CONFIG))
+    except (StorageError, ConfigError) as error:
+        reason = " ".join(str(error).split())
+        raise RefusedError(
+            f"{store.uri}: holds files but no dataset of mien ({reason}); choose a new or empty folder as output"
+        ) from None
 
 
 def _run_pending(config: SerializeConfig, store: Store, models: stages.Models, retry_failed: bool) -> None:
@@ -254,22 +308,30 @@ def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, ski
         memory=_bytes(cut.memory_gb),
         compute=ray.data.TaskPoolStrategy(cut.max_workers),
     )
-    if config.features is not None:
+    if models.extractor is not None:
         # 1:1 adds the feature column. Actors, because loading the network costs seconds.
         clips = clips.map_batches(
             stages.FeatureStage,
-            fn_constructor_args=(models.extractor, tally),
+            fn_constructor_args=(models.extractor, ray.put(models.extractor.read_weights()), tally),
             batch_size=config.workers.clips_per_batch,
             batch_format="pyarrow",
             num_cpus=features.num_cpus,
             num_gpus=features.num_gpus,
             memory=_bytes(features.memory_gb),
-            compute=ray.data.ActorPoolStrategy(min_size=features.min_workers, max_size=features.max_workers),
+            compute=ray.data.ActorPoolStrategy(min_size=_min_workers(features), max_size=features.max_workers),
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
     metadata = {"version": mien.__version__, "models": _model_facts(models.files, models.extractor)}
-    sink = ShardSink(store.uri, config.format, config.min_shard_mb, metadata)
-    clips.write_datasink(sink, ray_remote_args={"num_cpus": 0.05})
+    target = Target(store.uri, new_write_id(), config.format, metadata)
+    clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
+
+
+def _min_workers(pool: PoolConfig) -> int:
+    """As many as fit now, since a pool that starts with one takes minutes to grow; they may hold half of the CPUs."""
+    resources = ray.cluster_resources()
+    room = {"CPU": (resources.get("CPU", 0) / 2, pool.num_cpus), "GPU": (resources.get("GPU", 0), pool.num_gpus)}
+    fitting = [int(there / need) for there, need in room.values() if need]
+    return pool.min_workers or max(1, min([*fitting, pool.max_workers or sys.maxsize]))
 
 
 def _bytes(memory_gb: float | None) -> int | None:
@@ -280,14 +342,14 @@ def _cause(error: BaseException) -> MienError:
     """The error of ours that a worker raised, or one that says what Ray said."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, MienError):
+        if isinstance(seen, MienError) and not isinstance(seen, ray.exceptions.RayError):  # Ray's copy is a trace
             return seen
         seen = getattr(seen, "cause", None) or seen.__cause__
     first_line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     return MienError(f"a worker failed: {first_line}; the same command resumes (MIEN_DEBUG=1 shows the trace)")
 
 
-def _model_facts(files: Mapping[str, bytes], extractor: Extractor | Any) -> dict[str, dict[str, Any]]:
+def _model_facts(files: Mapping[str, bytes], extractor: Resolved | None) -> dict[str, dict[str, Any]]:
     facts: dict[str, dict[str, Any]] = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "licence": assets.ASSETS[name].licence}
         for name, data in files.items()
@@ -295,21 +357,17 @@ def _model_facts(files: Mapping[str, bytes], extractor: Extractor | Any) -> dict
     return facts | ({"feature": dict(extractor.provenance)} if extractor is not None else {})
 
 
-def _report(config: SerializeConfig, dataset: Dataset) -> SerializeReport:
-    num_failed, num_clips = dataset.failures.num_rows, dataset.failures.num_rows + len(dataset.clip_ids)
-    for failure in dataset.failures.slice(0, 10).to_pylist():
+def _report(dataset: Dataset) -> SerializeReport:
+    failures = dataset.failures
+    for failure in failures.slice(0, _MAX_FAILURES_SHOWN).to_pylist():
         logger.info("failed   %s", failure["error"])
-    if num_failed > config.max_failed * num_clips:
-        raise TooManyFailures(
-            f"{dataset.uri}: finished, but {num_failed} of {num_clips} clips failed (tolerated: "
-            f"max_failed={config.max_failed:g}); see failures.parquet and {publish.FAILURE_GALLERY}"
-        )
-    frames = dataset.index.column("num_frames")
+    if failures.num_rows > _MAX_FAILURES_SHOWN:
+        logger.info("failed   %d more, see %s", failures.num_rows - _MAX_FAILURES_SHOWN, index.FAILURES)
     return SerializeReport(
         dataset.uri,
-        num_clips,
+        len(dataset.clip_ids) + failures.num_rows,
         len(dataset),
-        sum(frames.to_pylist()),
-        num_failed,
+        sum(dataset.index.column("num_frames").to_pylist()),
+        failures.num_rows,
         f"{dataset.uri}/{publish.CONTACT_SHEET}",
     )

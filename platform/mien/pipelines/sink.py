@@ -7,8 +7,9 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from ray.data.block import Block
 from ray.data.datasource import Datasink
@@ -24,14 +25,17 @@ from mien.storage.uri import open_store
 
 # A clip crosses from stage to stage as one row: never split, never apart from its failure.
 CLIP, FRAMES, FAILURE = "clip", "frames", "failure"
+_EMPTY = pa.py_buffer(b"")
 CROSSING = pa.schema([(CLIP, pa.string()), (FRAMES, pa.large_binary()), (FAILURE, pa.string())])
 """clip: JSON of the plan's row and, when it was cut, of its video; frames: Arrow IPC; failure: JSON or empty."""
 
 
-def crossing_row(clip: Mapping[str, Any], frames: bytes = b"", failure: Mapping[str, Any] | None = None) -> pa.Table:
+def crossing_row(clip: Mapping[str, Any], frames: pa.Buffer = _EMPTY, failure: Mapping[str, Any] | None = None) -> pa.Table:
     """One clip between two stages."""
-    values = [[json.dumps(dict(clip))], [frames], [json.dumps(dict(failure)) if failure else ""]]
-    return pa.table([pa.array(v, f.type) for v, f in zip(values, CROSSING, strict=True)], schema=CROSSING)
+    ends = pa.py_buffer(np.array([0, frames.size], np.int64))
+    payload = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, frames])  # no copy of the pictures
+    texts = [json.dumps(dict(clip)), json.dumps(dict(failure)) if failure else ""]
+    return pa.table([pa.array(texts[:1]), payload, pa.array(texts[1:])], schema=CROSSING)
 
 
 def failure_of(clip: Mapping[str, Any], stage: str, error: BaseException, thumb: bytes = b"") -> dict[str, Any]:
@@ -45,16 +49,24 @@ def failure_of(clip: Mapping[str, Any], stage: str, error: BaseException, thumb:
     }
 
 
+class Target(NamedTuple):
+    """Where shards go and how they are written; small, and sent to every write task."""
+
+    root: str
+    """Place of the dataset."""
+    run_id: str
+    """Names the run: its own second attempt at a shard must meet the first, another run's retry must not."""
+    format: FormatConfig
+    metadata: Mapping[str, Any]
+    """Written into every shard."""
+
+
 class ShardSink(Datasink[None]):  # type: ignore[misc]  # ray is not typed
     """Writes shards below a dataset's root and returns nothing: the driver learns from the commit records."""
 
-    def __init__(
-        self, root: str, format_config: FormatConfig, min_shard_mb: float, metadata: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, target: Target, min_shard_mb: float) -> None:
         """Take only what can be sent to a worker."""
-        self._root, self._format = root, format_config
-        self._min_bytes = int(min_shard_mb * 1e6)
-        self._metadata = dict(metadata)
+        self._target, self._min_bytes = target, int(min_shard_mb * 1e6)
 
     @property
     def min_bytes_per_write(self) -> int:
@@ -64,7 +76,7 @@ class ShardSink(Datasink[None]):  # type: ignore[misc]  # ray is not typed
     def write(self, blocks: Iterable[Block], ctx: Any) -> None:
         """One shard from all the clips of the blocks."""
         del ctx
-        write_clips(self._root, self._format, self._metadata, _rows(blocks))
+        write_clips(self._target, _rows(blocks))
 
 
 def _rows(blocks: Iterable[Block]) -> Iterator[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]]:
@@ -74,24 +86,19 @@ def _rows(blocks: Iterable[Block]) -> Iterator[tuple[dict[str, Any], pa.Buffer, 
             yield json.loads(clip.as_py()), frames.as_buffer(), json.loads(failure.as_py() or "{}")
 
 
-def write_clips(
-    root: str,
-    format_config: FormatConfig,
-    metadata: Mapping[str, Any],
-    clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]],
-) -> None:
+def write_clips(target: Target, clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]]) -> None:
     """Write, verify, publish and commit one shard; does nothing for no clips.
 
     Raises:
         StorageError: The store refused; nothing was committed, or it is unknown (CommitUnknown).
     """
-    store = open_store(root)
+    store = open_store(target.root)
     scratch = store.scratch()
     write_id = new_write_id()
-    name = f"data/{write_id}{format_config.suffix}"
+    name = f"data/{write_id}{target.format.suffix}"
     try:
-        draft = ShardDraft(scratch / Path(name).name, name, format_config, metadata)
-        with translated(f"{root}/{name}"):
+        draft = ShardDraft(scratch / Path(name).name, name, target)
+        with translated(f"{target.root}/{name}"):
             draft.fill(clips)
         if not draft.clip_ids:
             return
@@ -99,7 +106,7 @@ def write_clips(
         if draft.samples:
             store.publish(draft.path, name)
             files.append({"name": name, **digest(draft.path)._asdict()})
-        shard = hashlib.sha256("".join(sorted(draft.clip_ids)).encode()).hexdigest()[:32]
+        shard = hashlib.sha256("".join([target.run_id, *sorted(draft.clip_ids)]).encode()).hexdigest()[:32]
         record = {"files": files, "samples": draft.samples, "failures": draft.failures, "finished_at": time.time()}
         if not commit(store, shard, write_id, record) and files:
             store.delete(name)
@@ -110,9 +117,9 @@ def write_clips(
 class ShardDraft:
     """A shard while it is written to a local file."""
 
-    def __init__(self, path: Path, name: str, format_config: FormatConfig, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, name: str, target: Target) -> None:
         """The file is created with the first sample: a shard of failures alone has none."""
-        self.path, self._name, self._format, self._metadata = path, name, format_config, metadata
+        self.path, self._name, self._target = path, name, target
         self.samples = list[dict[str, Any]]()
         self.failures = list[dict[str, Any]]()
 
@@ -128,7 +135,7 @@ class ShardDraft:
             if failure:
                 self.failures.append(failure)
                 continue
-            writer = writer or self._format.writer(self.path, self._metadata)
+            writer = writer or self._target.format.writer(self.path, self._target.metadata)
             self._add(writer, clip, deserialize(payload))
         if writer is not None:
             writer.close(self.samples)

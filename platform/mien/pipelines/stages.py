@@ -15,7 +15,7 @@ from mien.errors import ClipError, FaceError, MediaError
 from mien.faces.detect import BlazeFace
 from mien.faces.landmarks import Landmarker
 from mien.features.extractor import Extractor
-from mien.features.registry import build
+from mien.features.registry import Resolved, build
 from mien.pipelines.cut import Cutter
 from mien.pipelines.sink import CLIP, FAILURE, FRAMES, crossing_row, failure_of
 from mien.schema import CLIP_ID_CHARS
@@ -29,8 +29,8 @@ class Models(NamedTuple):
 
     files: dict[str, bytes]
     """Model files by the names of `mien.assets`."""
-    extractor: Any
-    """The resolved extractor, or None."""
+    extractor: Resolved | None
+    """What the driver found of the extractor."""
 
 
 def names(config: Any) -> list[str]:
@@ -76,8 +76,8 @@ def cut_row(cutter: Cutter, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str
         stage = "decode" if isinstance(error, MediaError) else "faces"
         failure = failure_of(clip, stage, error, cutter.thumbs.middle())
     except Exception as defect:  # noqa: BLE001  a defect met on one video must not end the run of a thousand others
-        error = ClipError(f"{clip['source_uri']}: {type(defect).__name__}: {defect}; a defect of mien, please report it")
-        failure = failure_of(clip, CUT, error, cutter.thumbs.middle())
+        reason = f"{type(defect).__name__}: {defect}; a defect of mien, please report it"
+        failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())
     else:
         return crossing_row({**clip, **_facts(cut.info)}, serialize(cut.frames)), cut.frames.num_rows, ""
     return crossing_row(clip, failure=failure), 0, failure["error"]
@@ -99,9 +99,9 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
 class FeatureStage:
     """Adds the feature of every crop; forward passes are filled across the clips of a batch."""
 
-    def __init__(self, resolved: Any, tally: Any) -> None:
-        """Load the network."""
-        self._extractor: Extractor = build(resolved)
+    def __init__(self, resolved: Resolved, weights: Any, tally: Any) -> None:
+        """Load the network from weights that came through Ray: no worker needs the driver's disk."""
+        self._extractor: Extractor = build(resolved, ray.get(weights))
         self._tally = tally
 
     def __call__(self, clips: pa.Table) -> pa.Table:
@@ -116,8 +116,8 @@ class FeatureStage:
         added = iter(add_features(present, self._extractor))
         rows = []
         for clip, failure, table in zip(clips.column(CLIP).to_pylist(), failures, tables, strict=True):
-            frames = serialize(next(added)) if table is not None else b""
-            rows.append(crossing_row(json.loads(clip), frames, json.loads(failure or "{}")))
+            frames = [serialize(next(added))] if table is not None else []
+            rows.append(crossing_row(json.loads(clip), *frames, failure=json.loads(failure or "{}")))
         self._count(present, time.perf_counter() - started)
         return pa.concat_tables(rows)
 

@@ -67,7 +67,7 @@ class LocalStore:
         """Sync a finished file and link it to the name; copied first when it lies on another file system."""
         final = self.root / name
         with translated(final):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(final.parent)
             _sync_file(path)
             try:
                 os.link(path, final)
@@ -95,7 +95,8 @@ class LocalStore:
         for path in _walk(folder):
             name = path.relative_to(self.root).as_posix()
             if name.startswith(prefix):
-                stat = path.stat()
+                with translated(path):
+                    stat = path.stat()
                 yield Entry(name, stat.st_size, stat.st_mtime_ns)
 
     def delete(self, name: str) -> None:
@@ -107,25 +108,35 @@ class LocalStore:
         """A new folder below the root, so that `publish` is one link."""
         parent = self.root / SCRATCH
         with translated(parent):
-            parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(parent)
             return Path(tempfile.mkdtemp(dir=parent))
 
     def clear_scratch(self) -> None:
         """Remove what killed writers left behind; only right when no writer can be alive."""
         shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
+        for path in self.root.rglob(f".{'[0-9a-f]' * 32}.tmp"):
+            path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _temporary(self, name: str, data: bytes) -> Iterator[tuple[Path, Path]]:
         final = self.root / name
         temporary = final.parent / f".{uuid.uuid4().hex}.tmp"
         with translated(final):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(final.parent)
             try:
                 temporary.write_bytes(data)
                 _sync_file(temporary)
                 yield temporary, final
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it; a file in its place is an error like one above it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -137,10 +148,11 @@ def _walk(folder: Path) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
+        path = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        elif entry.is_file():
-            yield Path(entry.path)
+            yield from _walk(path)
+        elif path.is_file():
+            yield path
 
 
 def _sync_file(path: Path) -> None:

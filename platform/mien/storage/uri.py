@@ -48,17 +48,23 @@ class Store(Protocol):
     def scratch(self) -> Path:
         """A new local folder from which `publish` is cheap; the caller removes it."""
 
+    def clear_scratch(self) -> None:
+        """Remove what killed writers left behind; only right when no writer can be alive."""
+
 
 def canonical(place: str) -> str:
     """Absolute form of a local path; two spellings of one place give one string.
 
     Raises:
-        ConfigError: The scheme is not one that mien can read or write.
+        ConfigError: It is no path, or its scheme is not one that mien can read or write.
     """
     scheme, separator, rest = place.partition("://")
     if separator and scheme != "file":
         raise ConfigError(f"{place}: {scheme}:// is not supported here; give a local path")
-    return str(Path(rest if separator else place).expanduser().absolute().resolve())
+    try:
+        return str(Path(rest if separator else place).expanduser().absolute().resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a null character
+        raise ConfigError(f"{place!r}: is no usable path: {error}; give another") from None
 
 
 def open_store(place: str) -> Store:

@@ -110,6 +110,7 @@ def _choose(clips: Sequence["_Clip"], reader: Reader) -> Iterator[tuple["_Clip",
     """Every clip with the pictures it takes, up to damage in one of them or the end of the file."""
     pending = clips
     while pending:
+        reader.wanted_pts = min(clip.first_pts for clip in pending)
         reader.skip_to(min(clip.next_pts for clip in pending))
         picture = reader.read()
         if picture is None:
@@ -152,7 +153,8 @@ class _Upright:
         # one thread; matrix and range are those of the stream, BT.601 limited where it states none, as FFmpeg has it
         rgb = self._reformatter.reformat(picture.frame, format="rgb24", threads=1).to_ndarray()
         rgb = np.ascontiguousarray(self._matrix.upright(rgb))
-        return Frame(picture.pts, float(picture.pts * self._time_base), rgb)
+        time_s = picture.pts * self._time_base.numerator / self._time_base.denominator
+        return Frame(picture.pts, time_s, rgb)
 
 
 def _display_matrix(frame: Any) -> Matrix:
@@ -182,6 +184,11 @@ class _Clip:
     def next_pts(self) -> int:
         """The earliest frame that is still wanted lies at or next to this time stamp."""
         return -FAR if self._held and self._step is None else self._target
+
+    @property
+    def first_pts(self) -> int:
+        """No frame before this time stamp is wanted."""
+        return -FAR if self._held else self.start_pts
 
     def misses(self, hole_pts: int | None, pts: int) -> bool:
         """Whether frames that this clip wants were lost between `hole_pts` and `pts`."""

@@ -42,15 +42,18 @@ class Reader:
         """End of the last frame that was read since the last seek."""
         self.hole_pts: int | None = None
         """Where the sound frames ended, if damage stands between there and where the reader is."""
+        self.wanted_pts = -FAR
+        """Frames before this one need not come; those that no other depends on are then not decoded."""
         self._container, self._stream, self._name = container, stream, name
         self._is_avi = container.format.name == "avi"
         index = stream.index_entries
         self.first_pts = min(stream.start_time or 0, index[0].timestamp if len(index) else 0)
-        self._position = self.first_pts
+        self._position = self._sought = self.first_pts
         rate = stream.average_rate
         self._frame_ticks = max(1, round(1 / (rate * stream.time_base))) if rate else 1
         self._size: tuple[int, int] | None = None
         self._key: Any = None
+        self._is_skipping = False
         self._landed: Picture | None = None
         self._pictures = self._sound_pictures()
 
@@ -74,6 +77,7 @@ class Reader:
     def skip_to(self, pts: int) -> None:
         """Make the next frame one at or before `pts`, without decoding those that are not needed for it."""
         if pts > self._position and self._skips_a_keyframe(pts):
+            self._sought = pts
             goal, back = pts, max(1, round(1 / self._stream.time_base))
             while not self._lands(max(goal, self.first_pts), pts) and goal > self.first_pts:
                 goal, back = goal - back, 4 * back
@@ -81,11 +85,11 @@ class Reader:
     def _skips_a_keyframe(self, pts: int) -> bool:
         if self._is_avi and self._stream.codec_context.has_b_frames:
             return False  # frames are counted from the first: AVI stores no pts
-        index = self._stream.index_entries
+        index, passed = self._stream.index_entries, max(self._position, self._sought)
         if len(index) and pts <= index[len(index) - 1].timestamp:
             governing = index.search_timestamp(pts)
-            return governing >= 0 and index[governing].timestamp > self._position
-        return bool((pts - self._position) * self._stream.time_base > BLIND_GAP_S)
+            return governing >= 0 and index[governing].timestamp > passed
+        return bool((pts - passed) * self._stream.time_base > BLIND_GAP_S)
 
     def _lands(self, goal: int, pts: int) -> bool:
         """Seek; whether the first sound frame there, and its keyframe, come at or before `pts`."""
@@ -104,27 +108,32 @@ class Reader:
         needs_key = True
         lag: int | None = None
         for frame in self._frames():
-            if needs_key and frame is not None and not frame.key_frame:
+            if needs_key and frame is not None and not self._follows_key(frame):
                 continue
             needs_key = frame is None or frame.is_corrupt
             if needs_key:
                 self.hole_pts = self.end_pts if self.hole_pts is None else self.hole_pts
+                self._key = None
                 continue
             if lag is None and self._is_avi:
-                lag = (frame.dts or 0) - (self._key.dts or 0)
+                lag = (frame.dts or 0) - (frame.pts or 0)
             hole_pts, self.hole_pts = self.hole_pts, None
             yield self._picture(frame, lag, hole_pts)
+
+    def _follows_key(self, frame: Any) -> bool:
+        """Whether a frame can be decoded from the last keyframe: those shown before it may need an earlier one."""
+        key = self._key
+        return key is not None and (key.pts is None or frame.pts is None or frame.pts >= key.pts)
 
     def _picture(self, frame: Any, lag: int | None, hole_pts: int | None) -> Picture:
         pts = frame.pts if lag is None or frame.dts is None else frame.dts - lag
         if pts is None or (lag is not None and frame.dts is None):
-            pts = self.end_pts  # the frame follows the one before
-        time_s = float(pts * self._stream.time_base)
-        if pts < self._position:
-            raise MediaError(f"{self._name}: its time stamps run back at {time_s:.2f} s; write it anew with right ones")
+            pts = max(self.first_pts, self.end_pts)  # the frame follows the one before
         size = frame.width, frame.height
-        if self._size not in (None, size):
-            raise MediaError(f"{self._name}: its frames change to {size[0]}x{size[1]} px at {time_s:.2f} s; cut it there")
+        if pts < self._position or self._size not in (None, size):
+            change = "time stamps run back" if pts < self._position else f"frames change to {size[0]}x{size[1]} px"
+            time_s = float(pts * self._stream.time_base)
+            raise MediaError(f"{self._name}: its {change} at {time_s:.2f} s; cut it there or convert it to one mp4")
         self._size = size
         return Picture(frame, pts, pts + (frame.duration or self._frame_ticks), hole_pts)
 
@@ -138,6 +147,7 @@ class Reader:
                 self._key = packet
             try:
                 if packet is not None and not packet.is_corrupt:
+                    self._skip_if_needless(packet)
                     yield from packet.decode()
                     continue
             except av.FFmpegError:
@@ -145,8 +155,13 @@ class Reader:
             with suppress(av.FFmpegError):
                 yield from decoder.decode(None)
             decoder.flush_buffers()
-            self._key = None
             yield None
+
+    def _skip_if_needless(self, packet: Any) -> None:
+        is_needless = packet.pts is not None and packet.pts < self.wanted_pts and not self._is_avi
+        if is_needless != self._is_skipping:
+            self._stream.codec_context.skip_frame = "NONREF" if is_needless else "DEFAULT"
+            self._is_skipping = is_needless
 
     def _packets(self) -> Iterator[Any]:
         """Packets from where the container stands; None and the end where it cannot be read further."""

@@ -1,0 +1,184 @@
+"""Frames and sound to an mp4 with an exact frame rate, H.264 and AAC, written whole or not at all."""
+
+import heapq
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from av import AudioResampler, VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from pydantic import Field
+
+from mien.config import Config
+from mien.video.audio import LAYOUTS, AudioClip, audio_frames, audio_stream, bounded, extract_audio, packets_from
+from mien.video.decode import WHOLE, Span
+from mien.video.limits import LimitsConfig, Source, media_name, open_media
+from mien.video.output import output
+
+BT709 = 1
+"""Matrix, primaries and transfer of ITU-R BT.709 in the numbering of ISO 23091-2."""
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+
+
+class EncodeConfig(Config):
+    """How frames become a video file."""
+
+    codec: Literal["libx264"] = "libx264"
+    """Encoder: H.264."""
+    crf: float = Field(18, ge=0, le=51)
+    """Constant rate factor of x264: 0 is lossless, 18 looks so, 23 is its default."""
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = "veryfast"
+    """Speed of x264 against size."""
+    pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
+    """Only yuv420p plays everywhere; yuv444p keeps the colour of each pixel."""
+    max_keyframe_gap: int = Field(250, ge=1)
+    """Frames from one keyframe to the next, at most: fewer make seeking quick and the file larger."""
+    num_threads: int = Field(1, ge=1, le=64)
+    """Threads of the encoder."""
+
+
+@dataclass(frozen=True)
+class AudioCopy:
+    """Sound taken over from another file as it is; the start of the span becomes the start of the video."""
+
+    source: Source
+    span: Span = WHOLE
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+
+
+def encode(
+    path: str | os.PathLike[str],
+    frames: Iterable[np.ndarray],
+    fps: Fraction,
+    *,
+    audio: AudioCopy | AudioClip | None = None,
+    metadata: Mapping[str, str] | None = None,
+    config: EncodeConfig | None = None,
+) -> int:
+    """Write an mp4 with the index in front; an older file of that name is replaced.
+
+    Args:
+        path: File to write.
+        frames: RGB uint8 [H, W, 3], all of one size; an odd side is padded by repeating the border.
+        fps: Frames per second, kept exactly.
+        audio: Sound; copied packets keep their codec where mp4 can hold it, else it becomes AAC.
+        metadata: Written as tags of the file, any key.
+        config: How to encode.
+
+    Returns:
+        Number of frames written.
+
+    Raises:
+        StorageError: The file cannot be written.
+        MediaError: The sound to copy cannot be read.
+    """
+    config = config or EncodeConfig()
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None or fps <= 0:
+        raise ValueError(f"{path}: needs at least one frame and a positive fps, got fps={fps}")
+    flags = {"movflags": "+faststart" + ("+use_metadata_tags" if metadata else "")}
+    with output(path, "mp4", flags) as container:
+        container.metadata.update(metadata or {})
+        video = _Video(container, first, Fraction(fps), config)
+        sound = _sound(container, audio)
+        for packet in heapq.merge(video.packets(chain([first], frames)), sound, key=_time):
+            container.mux(packet)
+    return video.num_frames
+
+
+class _Video:
+    """The video stream of an output container."""
+
+    def __init__(self, container: Any, first: np.ndarray, fps: Fraction, config: EncodeConfig):
+        self.num_frames = 0
+        self._shape = first.shape
+        self._reformatter = VideoReformatter()
+        self._pad = [(0, side % 2) for side in first.shape[:2]] + [(0, 0)]
+        options = {"crf": str(config.crf), "preset": config.preset}
+        self._stream = container.add_stream(config.codec, rate=fps, options=options)
+        self._stream.height, self._stream.width = (side + side % 2 for side in first.shape[:2])
+        self._stream.pix_fmt = config.pixel_format
+        context = self._stream.codec_context
+        context.time_base, context.gop_size, context.thread_count = 1 / fps, config.max_keyframe_gap, config.num_threads
+        context.color_primaries = context.color_trc = context.colorspace = BT709
+        context.color_range = ColorRange.MPEG
+
+    def packets(self, frames: Iterable[np.ndarray]) -> Iterator[Any]:
+        """Encode frames."""
+        for rgb in frames:
+            yield from self._stream.encode(self._frame(rgb))
+            self.num_frames += 1
+        yield from self._stream.encode(None)
+
+    def _frame(self, rgb: np.ndarray) -> VideoFrame:
+        if rgb.shape != self._shape or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(
+                f"frame {self.num_frames} is {rgb.dtype} {rgb.shape}: frames must be uint8 [H, W, 3] "
+                f"of one size, here {self._shape}"
+            )
+        padded = np.pad(rgb, self._pad, mode="edge") if any(map(sum, self._pad)) else np.ascontiguousarray(rgb)
+        frame = self._reformatter.reformat(
+            VideoFrame.from_ndarray(padded, format="rgb24"),
+            format=self._stream.pix_fmt,
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
+        )
+        frame.pts, frame.time_base, frame.duration = self.num_frames, self._stream.codec_context.time_base, 1
+        return frame
+
+
+def _sound(container: Any, audio: AudioCopy | AudioClip | None) -> Iterator[Any]:
+    """Add the audio stream, if any; its packets in order."""
+    if isinstance(audio, AudioCopy):
+        try:
+            return iter(_copied(container, audio))
+        except ValueError:  # mp4 does not hold this codec
+            audio = extract_audio(audio.source, audio.span, limits=audio.limits)
+    return iter(()) if audio is None else _encoded(container, audio)
+
+
+def _copied(container: Any, audio: AudioCopy) -> list[Any]:
+    """Packets that sound within the span and the one before, which the decoder needs to get in step."""
+    name = media_name(audio.source)
+    with open_media(audio.source, audio.limits, name) as source:
+        origin = audio_stream(source, audio.limits, name)
+        start, end = (round(time_s / origin.time_base) for time_s in bounded(audio.span, source, origin, name))
+        stream = container.add_stream_from_template(origin)
+        kept: list[Any] = []
+        for packet in packets_from(source, origin, start * origin.time_base, name):
+            if packet.pts is None or packet.pts >= end:
+                break
+            if packet.pts + packet.duration <= start:
+                kept.clear()
+            kept.append(packet)
+    for packet in kept:
+        packet.pts, packet.dts, packet.stream = packet.pts - start, packet.pts - start, stream
+    return kept
+
+
+def _encoded(container: Any, audio: AudioClip) -> Iterator[Any]:
+    """Samples as AAC; a rate that AAC does not have becomes 48 kHz."""
+    layout = LAYOUTS.get(audio.samples.shape[0])
+    if layout is None:
+        raise ValueError(f"{audio.samples.shape[0]} channels: must be one of {', '.join(map(str, LAYOUTS))}")
+    rate_hz = audio.rate_hz if audio.rate_hz in AAC_RATES else 48000
+    stream = container.add_stream("aac", rate=rate_hz, layout=layout)
+    resampler = AudioResampler("fltp", layout, rate_hz)
+
+    def packets() -> Iterator[Any]:
+        for frame in chain(audio_frames(audio.samples, audio.rate_hz, layout), [None]):
+            for block in resampler.resample(frame):
+                yield from stream.encode(block)
+        yield from stream.encode(None)
+
+    return packets()
+
+
+def _time(packet: Any) -> Fraction:
+    return Fraction(packet.dts * packet.time_base)

@@ -1,0 +1,133 @@
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from mien.datasets import index
+from mien.datasets.formats import open_shard
+from mien.datasets.frames import serialize, to_table
+from mien.datasets.hdf5 import Hdf5Config
+from mien.datasets.parquet import ParquetConfig
+from mien.errors import DatasetError, FaceError
+from mien.pipelines.sink import CLIP, FAILURE, FRAMES, ShardSink, Target, crossing_row, failure_of, write_clips
+from mien.storage.local import LocalStore
+from sample_datasets import make_clip, make_frames
+
+
+def made(number: int, num_frames: int = 4) -> tuple[dict[str, Any], pa.Buffer, dict[str, Any]]:
+    clip = make_clip(number)
+    facts = {"width_px": 64, "height_px": 48, "rotation_deg": 0, "fps": 25.0, "is_vfr": False}
+    facts |= {"time_base_num": 1, "time_base_den": 25}
+    frames = make_frames(clip.clip_id, num_frames, seed=number)
+    return {**clip.to_row(), **facts}, serialize(frames), {}
+
+
+def failed(number: int) -> tuple[dict[str, Any], pa.Buffer, dict[str, Any]]:
+    clip = make_clip(number).to_row()
+    return clip, pa.py_buffer(b""), failure_of(clip, "faces", FaceError("no face"), b"jpeg")
+
+
+@pytest.fixture()
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "out")
+
+
+def target(store: LocalStore, kind: Any = None, run_id: str = "run") -> Target:
+    return Target(str(store.root), run_id, kind or ParquetConfig(), {})
+
+
+def names(store: LocalStore) -> list[str]:
+    return [entry.name for entry in store.list()]
+
+
+@pytest.mark.parametrize("kind", [ParquetConfig(), Hdf5Config()])
+def test_one_write_is_one_shard_and_one_commit(store: LocalStore, kind: Any) -> None:
+    write_clips(target(store, kind), [made(0), failed(1), made(2, 7)])
+    table, failures = index.build(store)
+    assert [row["num_frames"] for row in table.to_pylist()] == [4, 7]
+    assert [(row["row_start"], row["row_stop"]) for row in table.to_pylist()] == [(0, 4), (4, 11)]
+    assert failures.to_pylist()[0]["thumb"] == b"jpeg"
+    assert len([name for name in names(store) if name.startswith("data/")]) == 1
+    assert len([name for name in names(store) if name.startswith("commits/")]) == 1
+    assert not list((store.root / ".scratch").iterdir())
+    with open_shard(store.fetch(table["file"][0].as_py())) as shard:
+        assert [sample["clip_id"] for sample in shard.samples()] == [make_clip(0).clip_id, make_clip(2).clip_id]
+
+
+def test_failures_alone_make_no_data_file(store: LocalStore) -> None:
+    write_clips(target(store), [failed(0)])
+    assert [name.split("/")[0] for name in names(store)] == ["commits"]
+    assert index.build(store)[1].num_rows == 1
+
+
+def test_no_clips_leave_nothing(store: LocalStore) -> None:
+    write_clips(target(store), [])
+    assert names(store) == []
+
+
+def test_a_second_attempt_of_the_same_clips_loses_and_cleans_up_after_itself(store: LocalStore) -> None:
+    for _ in range(2):
+        write_clips(target(store), [made(0), made(1)])
+    assert len([name for name in names(store) if name.startswith("data/")]) == 1
+    assert index.build(store)[0].num_rows == 2
+
+
+def test_the_retry_of_a_failure_by_another_run_is_another_commit(store: LocalStore) -> None:
+    for run_id in ("first", "second"):
+        write_clips(target(store, run_id=run_id), [failed(0)])
+    assert index.build(store)[1].column("attempts").to_pylist() == [2]
+    write_clips(target(store, run_id="third"), [made(0)])
+    table, failures = index.build(store)
+    assert (table.num_rows, failures.num_rows) == (1, 0)
+
+
+def test_every_track_of_a_clip_is_a_sample(store: LocalStore) -> None:
+    clip, _, _ = made(0)
+    first, second = (make_frames(clip["clip_id"], 3, seed=seed) for seed in (1, 2))
+    column = second.column_names.index("track")
+    second = second.set_column(column, "track", pa.array(np.ones(3, np.int16)))
+    write_clips(target(store), [(clip, serialize(pa.concat_tables([first, second])), {})])
+    rows = index.build(store)[0].to_pylist()
+    assert [(row["track"], row["row_start"], row["row_stop"]) for row in rows] == [(0, 0, 3), (1, 3, 6)]
+
+
+class Lossy(ParquetConfig):
+    """A disk that returns other bytes than it was given."""
+
+    def writer(self, path: Path, metadata: Any) -> Any:
+        writer = super().writer(path, metadata)
+        add = writer.add
+
+        def flip(frames: pa.Table) -> tuple[int, int]:
+            columns = {name: frames.column(name) for name in frames.column_names}
+            columns["pts"] = pa.chunked_array([np.asarray(frames.column("pts")) + 1])
+            return add(pa.table(columns))
+
+        writer.add = flip  # type: ignore[method-assign]
+        return writer
+
+
+def test_a_shard_that_reads_back_differently_is_never_committed(store: LocalStore) -> None:
+    with pytest.raises(DatasetError, match="column pts reads back differently"):
+        write_clips(target(store, Lossy()), [made(0)])
+    assert names(store) == []
+
+
+def test_blocks_of_ray_are_read_row_by_row(store: LocalStore) -> None:
+    clips = [made(0), failed(1), made(2)]
+    rows = [crossing_row(clip, frames, failure) for clip, frames, failure in clips]
+    ShardSink(target(store), 1).write([pa.concat_tables(rows[:2]), rows[2]], None)
+    table, failures = index.build(store)
+    assert (table.num_rows, failures.num_rows) == (2, 1)
+
+
+def test_a_crossing_row_is_plain() -> None:
+    row = crossing_row({"clip_id": "x"}, pa.py_buffer(b"frames"), failure_of({"clip_id": "x"}, "faces", FaceError("two\nlines"), b"j"))
+    assert row.column_names == [CLIP, FRAMES, FAILURE]
+    failure = json.loads(row.column(FAILURE)[0].as_py())
+    assert failure["error"] == "two lines"
+    assert base64.b64decode(failure["thumb"]) == b"j"
+    assert to_table({"pts": np.arange(2)}).num_rows == 2

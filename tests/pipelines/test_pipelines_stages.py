@@ -1,0 +1,100 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from mien.clips.clip import Clip, Source
+from mien.datasets.frames import crop_pixels, deserialize, values_of
+from mien.errors import MediaError
+from mien.faces.detect import Face, FakeDetector
+from mien.features.extractor import FakeExtractor
+from mien.pipelines import stages
+from mien.pipelines.cut import CutConfig, Cutter
+from mien.pipelines.sink import FAILURE, FRAMES
+from mien.video.limits import LimitsConfig
+from sample_datasets import SIZE_PX, make_clip, make_frames
+
+
+class CountingExtractor(FakeExtractor):
+    """Remembers how many frames each forward pass had."""
+
+    def __init__(self) -> None:
+        self.sizes = list[int]()
+
+    def __call__(self, frames: Any) -> Any:
+        self.sizes.append(len(frames))
+        return super().__call__(frames)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_features_are_those_of_the_stored_crops_and_nan_elsewhere(raw: bool) -> None:
+    tables = [make_frames("a" * 32, 20, seed=1, raw=raw).drop_columns(["feature"]), make_frames("b" * 32, 7, 2, raw=raw)]
+    extractor = CountingExtractor()
+    added = stages.add_features([tables[0], tables[1].drop_columns(["feature"])], extractor)
+    for table in added:
+        has_face = np.asarray(values_of(table, "face")) > 0
+        feature = values_of(table, "feature")
+        expected = FakeExtractor()(crop_pixels(values_of(table, "crop"), SIZE_PX)[has_face])
+        np.testing.assert_array_equal(feature[has_face], expected)
+        assert np.isnan(feature[~has_face]).all()
+
+
+def test_forward_passes_are_filled_across_clips() -> None:
+    tables = [make_frames(f"{n:032x}", 6, n).drop_columns(["feature"]) for n in range(6)]
+    extractor = CountingExtractor()
+    stages.add_features(tables, extractor)
+    assert extractor.sizes == [8, 8, 2]  # 3 of 6 frames have a face, 6 clips: 18 crops, 8 at a time
+
+
+def test_done_clips_are_dropped_from_the_plan() -> None:
+    clips = [make_clip(number) for number in range(5)]
+    plan = pa.table({"clip_id": [clip.clip_id for clip in clips]})
+    done = np.array(sorted(clips[n].clip_id.encode() for n in (1, 3)), "S32")
+    left = stages.drop_done(plan, done).column("clip_id").to_pylist()
+    assert left == [clips[n].clip_id for n in (0, 2, 4)]
+    assert stages.drop_done(plan, done[:0]).num_rows == 5
+
+
+def row_of(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    return Clip(Source(str(path), stat.st_size, stat.st_mtime_ns)).to_row()
+
+
+def cutter(script: list[list[Face]]) -> Cutter:
+    return Cutter(CutConfig.parse({"crop": {"size_px": 32}}, "t"), LimitsConfig(), FakeDetector(script), None)
+
+
+def test_a_clip_that_is_cut_carries_its_frames(faces_dir: Path) -> None:
+    script = [[Face((100.0, 100.0, 200.0, 200.0), 0.9)]] * 78
+    row, num_frames, failure = stages.cut_row(cutter(script), row_of(faces_dir / "d0.mp4"))
+    assert (num_frames, failure) == (78, "")
+    assert deserialize(row.column(FRAMES)[0].as_buffer()).num_rows == 78
+
+
+def test_a_clip_that_fails_carries_the_reason_and_a_picture(faces_dir: Path) -> None:
+    row, num_frames, failure = stages.cut_row(cutter([[]] * 78), row_of(faces_dir / "d0.mp4"))
+    assert num_frames == 0
+    assert "no face" in failure
+    assert '"stage": "faces"' in row.column(FAILURE)[0].as_py()
+
+
+class Broken(FakeDetector):
+    """A defect that no one foresaw."""
+
+    def detect(self, rgb: Any) -> list[Face]:
+        raise ZeroDivisionError("by accident")
+
+
+def test_a_defect_met_on_one_clip_is_that_clips_failure(faces_dir: Path) -> None:
+    broken = Cutter(CutConfig(), LimitsConfig(), Broken([]), None)
+    _, _, failure = stages.cut_row(broken, row_of(faces_dir / "d0.mp4"))
+    assert "d0.mp4: ZeroDivisionError: by accident" in failure
+
+
+def test_an_unreadable_file_is_a_failure_of_decode(tmp_path: Path) -> None:
+    path = tmp_path / "x.mp4"
+    path.write_text("not a video")
+    row, _, failure = stages.cut_row(cutter([]), row_of(path))
+    assert "x.mp4" in failure
+    assert MediaError.__name__ in row.column(FAILURE)[0].as_py()
