@@ -62,7 +62,7 @@ def sample_row(clip: Clip, frames: pa.Table, file: str, rows: tuple[int, int]) -
     """What a sink would say of one sample."""
     facts = {"width_px": 640, "height_px": 480, "rotation_deg": 0, "fps": 25.0, "is_vfr": False}
     facts |= {"time_base_num": 1, "time_base_den": 12800, "track": 0, "num_frames": frames.num_rows}
-    facts |= {"num_faces": frames.num_rows // 2, "file": file, "row_start": rows[0], "row_stop": rows[1]}
+    facts |= {"num_detected": frames.num_rows // 2, "file": file, "row_start": rows[0], "row_stop": rows[1]}
     return {**clip.to_row(), **facts, "checksums": json.dumps(checksums(frames))}
 
 

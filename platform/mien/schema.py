@@ -93,7 +93,7 @@ INDEX = (
     Column("time_base_num", "int64", (), "s", "numerator of the unit of pts"),
     Column("time_base_den", "int64", (), "s", "denominator of the unit of pts"),
     Column("num_frames", "int64", (), "", "rows of the sample"),
-    Column("num_faces", "int64", (), "", "rows in which the face was detected"),
+    Column("num_detected", "int64", (), "", "rows in which the face was detected"),
     Column("file", TEXT, (), "", "shard, relative to the dataset"),
     Column("row_start", "int64", (), "", "first row of the sample in the shard"),
     Column("row_stop", "int64", (), "", "row after its last"),

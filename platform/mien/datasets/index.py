@@ -96,6 +96,11 @@ def committed(store: Store) -> tuple[np.ndarray, np.ndarray]:
     return _sorted_ids(made), _sorted_ids(failed - made)
 
 
+def committed_models(store: Store) -> dict[str, Any]:
+    """Facts of the models that made the clips, as the first commit record has them; empty before there is one."""
+    return dict(next(read_commits(store), {}).get("models", {}))
+
+
 def _sorted_ids(ids: set[bytes]) -> np.ndarray:
     return np.array(sorted(ids), f"S{schema.CLIP_ID_CHARS}")
 

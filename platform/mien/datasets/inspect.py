@@ -18,7 +18,7 @@ def summarize(dataset: "Dataset") -> dict[str, Any]:
     """Counts, time, shares, columns and failures as plain values."""
     index, failures = dataset.index, dataset.failures
     num_frames = int(pc.sum(index.column("num_frames")).as_py() or 0)
-    num_faces = int(pc.sum(index.column("num_faces")).as_py() or 0)
+    num_detected = int(pc.sum(index.column("num_detected")).as_py() or 0)
     sources = pc.unique(index.column("source_uri")).to_pylist()
     return {
         "path": dataset.uri,
@@ -29,7 +29,7 @@ def summarize(dataset: "Dataset") -> dict[str, Any]:
         "num_sources": len(set(sources) | set(failures.column("source_uri").to_pylist())),
         "num_frames": num_frames,
         "duration_s": _duration_s(dataset),
-        "face_share": num_faces / num_frames if num_frames else 0.0,
+        "face_share": num_detected / num_frames if num_frames else 0.0,
         "num_shards": len(pc.unique(index.column("file"))),
         "data_bytes": sum(
             file["size_bytes"] for file in dataset.record.get("files", []) if file["name"].startswith("data/")
@@ -69,7 +69,7 @@ def sample_rows(dataset: "Dataset") -> list[dict[str, Any]]:
     """One line per sample for a table: video, frames, share with a face, size, failures left out."""
     rows = []
     for row in dataset.index.to_pylist():
-        share = 100 * row["num_faces"] / row["num_frames"]
+        share = 100 * row["num_detected"] / row["num_frames"]
         rows.append(
             {
                 "clip_id": row["clip_id"],

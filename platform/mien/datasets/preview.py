@@ -92,7 +92,7 @@ def _describe_sample(draw: ImageDraw.ImageDraw, top: int, sample: "Sample") -> N
     fps = f"{row['fps']:.2f}".rstrip("0").rstrip(".") + (" fps, varying" if row["is_vfr"] else " fps")
     lines = [
         f"{row['width_px']} x {row['height_px']} px · {fps}",
-        f"{row['num_frames']} frames · face in {100 * row['num_faces'] / row['num_frames']:.1f} %",
+        f"{row['num_frames']} frames · face in {100 * row['num_detected'] / row['num_frames']:.1f} %",
         f"{100 * np.mean(np.nan_to_num(padded) > 0):.0f} % of crops repeat the border",
         f"track {row['track']}" + (f" · subject {row['subject']}" if row["subject"] else ""),
         f"{row['clip_id'][:12]}",

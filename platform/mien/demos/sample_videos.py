@@ -118,7 +118,7 @@ def scenes(size_px: tuple[int, int], seconds: float) -> list[Scene]:
     alone = Camera(232 - width_px / 2 / near, 0, width_px, height_px, near)
     return [
         Scene("subject_a", (Actor(a, alone),), speaker=a),
-        Scene("subject_b", (Actor(b, alone),), hidden_at_s=seconds / 2),
+        Scene("subject_b", (Actor(b, alone),), hidden_at_s=_HIDDEN_S / 2),
         Scene("both", (Actor(a, half), Actor(b, half))),
     ]
 

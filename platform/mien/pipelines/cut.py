@@ -175,17 +175,15 @@ class _Cut:
         return pa.concat_tables(tables)
 
     def _track_table(self, clip_id: str, number: int, track: TrackRows) -> pa.Table:
-        """All frames of the clip, or under the policy `all` those from the track's first to its last."""
-        keeps_span = self._config.faces.policy == "all"
-        first, last = (track.rows[0], track.rows[-1]) if keeps_span else (0, len(self.pts) - 1)
-        length, rows = last - first + 1, np.array(track.rows) - first
+        """A row for every frame of the clip, also for those in which this track has no face."""
+        length, rows = len(self.pts), np.array(track.rows)
         columns: dict[str, Values] = {
             "clip_id": [clip_id] * length,
             "track": np.full(length, number, np.int16),
-            "pts": np.array(self.pts[first : last + 1]),
-            "time_s": np.array(self._time_s[first : last + 1]),
-            "num_faces": np.array(self._num_faces[first : last + 1]),
-            "thumb": self._thumbs.column(len(self.pts))[first : last + 1],
+            "pts": np.array(self.pts),
+            "time_s": np.array(self._time_s),
+            "num_faces": np.array(self._num_faces),
+            "thumb": self._thumbs.column(length),
             "face": _spread(length, rows, np.array([face.status for face in track.faces]), schema.FACE_NONE),
             "score": _spread(length, rows, np.array([face.score for face in track.faces], float)),
             "box": _spread(length, rows, np.array([face.box or (math.nan,) * 4 for face in track.faces], float)),

@@ -175,7 +175,7 @@ def run(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = Fa
         "version": mien.__version__,
         "fingerprint": fingerprint(config.identity()),
         "source": canonical(config.source),
-        "models": _model_facts(models, extractor),
+        "models": index.committed_models(store) or _model_facts(models, extractor),
     }
     dataset = publish.publish(store, config.card, config.preview, provenance)
     store.clear_scratch()
@@ -297,7 +297,7 @@ def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, ski
     cut, features = config.workers.cut, config.workers.features
     clips = ray.data.read_parquet(f"{store.uri}/{index.PLAN_FOLDER}")
     # 1:1 without what is done; the ids travel once, through the object store.
-    clips = clips.map_batches(stages.drop_done, fn_args=(ray.put(skip),), batch_format="pyarrow")
+    clips = clips.map_batches(stages.DropDoneStage(ray.put(skip)), batch_format="pyarrow")
     clips = clips.repartition(target_num_rows_per_block=1)
     # 1:1 clip → all frames of its face tracks, as one row that is never split. One decoder thread, so one CPU.
     clips = clips.map_batches(
@@ -308,11 +308,14 @@ def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, ski
         memory=_bytes(cut.memory_gb),
         compute=ray.data.TaskPoolStrategy(cut.max_workers),
     )
-    if models.extractor is not None:
+    extractor = models.extractor
+    if extractor is not None:
+        standing = index.committed_models(store).get("feature", {}).get("dtype")
+        extractor = stages.pin_dtype(extractor, standing, features.num_gpus)
         # 1:1 adds the feature column. Actors, because loading the network costs seconds.
         clips = clips.map_batches(
             stages.FeatureStage,
-            fn_constructor_args=(models.extractor, ray.put(models.extractor.read_weights()), tally),
+            fn_constructor_args=(extractor, ray.put(extractor.read_weights()), tally),
             batch_size=config.workers.clips_per_batch,
             batch_format="pyarrow",
             num_cpus=features.num_cpus,
@@ -321,7 +324,7 @@ def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, ski
             compute=ray.data.ActorPoolStrategy(min_size=_min_workers(features), max_size=features.max_workers),
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
-    metadata = {"version": mien.__version__, "models": _model_facts(models.files, models.extractor)}
+    metadata = {"version": mien.__version__, "models": _model_facts(models.files, extractor)}
     target = Target(store.uri, new_write_id(), config.format, metadata)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
 

@@ -107,7 +107,8 @@ def write_clips(target: Target, clips: Iterable[tuple[dict[str, Any], pa.Buffer,
             store.publish(draft.path, name)
             files.append({"name": name, **digest(draft.path)._asdict()})
         shard = hashlib.sha256("".join([target.run_id, *sorted(draft.clip_ids)]).encode()).hexdigest()[:32]
-        record = {"files": files, "samples": draft.samples, "failures": draft.failures, "finished_at": time.time()}
+        record = {"files": files, "samples": draft.samples, "failures": draft.failures}
+        record |= {"models": target.metadata.get("models", {}), "finished_at": time.time()}
         if not commit(store, shard, write_id, record) and files:
             store.delete(name)
     finally:
@@ -162,7 +163,7 @@ def sample_row(track: int, frames: pa.Table) -> dict[str, Any]:
     return {
         "track": track,
         "num_frames": frames.num_rows,
-        "num_faces": int((status == FACE_DETECTED).sum()),  # type: ignore[union-attr]
+        "num_detected": int((status == FACE_DETECTED).sum()),  # type: ignore[union-attr]
         "checksums": json.dumps(checksums(frames)),
     }
 

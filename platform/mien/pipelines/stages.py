@@ -44,6 +44,18 @@ def drop_done(plan: pa.Table, done: np.ndarray) -> pa.Table:
     return plan.filter(pa.array(~np.isin(ids, done, assume_unique=False)))
 
 
+class DropDoneStage:
+    """Drops the clips that earlier runs finished."""
+
+    def __init__(self, done: Any) -> None:
+        """Take a reference to their sorted ids: Ray does not resolve one that stands among `fn_args`."""
+        self._done = done
+
+    def __call__(self, plan: pa.Table) -> pa.Table:
+        """The rows of the plan that are left."""
+        return drop_done(plan, ray.get(self._done))
+
+
 class CutStage:
     """Cuts clips; the detector and landmarker are made once per process and kept."""
 
@@ -94,6 +106,23 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
         "time_base_num": info.time_base.numerator,
         "time_base_den": info.time_base.denominator,
     }
+
+
+def pin_dtype(extractor: Resolved, standing: str | None, num_gpus: float) -> Resolved:
+    """One dtype for the whole dataset: what earlier runs used, or for `auto` what a worker's machine is good at."""
+    if extractor.config.dtype != "auto":
+        return extractor
+    if standing is None:
+        standing = ray.get(ray.remote(_auto_dtype).options(num_cpus=0, num_gpus=num_gpus).remote())
+    return extractor.with_dtype(standing)
+
+
+def _auto_dtype() -> str:
+    import torch
+    from mien.features.network import choose_dtype
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return str(choose_dtype("auto", device)).removeprefix("torch.")
 
 
 class FeatureStage:

@@ -1,0 +1,36 @@
+import logging
+import os
+
+import pytest
+import ray
+from mien.errors import PreflightError
+from mien.pipelines.cluster import WORKER_ENVIRONMENT, ClusterConfig, session
+
+
+def test_workers_send_nothing_and_make_no_pools(local_ray: None) -> None:
+    @ray.remote(num_cpus=0)
+    def environment() -> dict[str, str]:
+        return dict(os.environ)
+
+    found = ray.get(environment.remote())
+    assert {key: found.get(key) for key in WORKER_ENVIRONMENT} == WORKER_ENVIRONMENT
+    assert WORKER_ENVIRONMENT["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_a_session_within_a_session_leaves_the_outer_one_running(local_ray: None) -> None:
+    with session(ClusterConfig(address="local")):
+        pass
+    assert ray.is_initialized()
+
+
+def test_ray_data_is_silent_on_the_terminal(local_ray: None) -> None:
+    handlers = logging.getLogger("ray.data").handlers
+    assert all(handler.level >= logging.ERROR for handler in handlers if isinstance(handler, logging.StreamHandler))
+    assert not ray.data.DataContext.get_current().enable_progress_bars
+
+
+def test_a_cluster_that_is_not_there_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: (_ for _ in ()).throw(ConnectionError("nobody at 10.0.0.1:6379")))
+    with pytest.raises(PreflightError, match="Ray does not start .*10.0.0.1.*doctor"), session(ClusterConfig(address="10.0.0.1:6379")):
+        pass
