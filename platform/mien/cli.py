@@ -54,13 +54,12 @@ def main(arguments: list[str] | None = None) -> None:
     except MienError as error:
         _complain(str(error))
         code = error.exit_code
-    except KeyboardInterrupt:
-        _complain("interrupted; what is committed stays, the same command resumes")
-        code = _INTERRUPTED
-    except typer.Abort:
+    except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last line of defence: a defect of mien, still one line
         code = _unexpected(error)
+    if code == _INTERRUPTED:  # also what typer makes of an interrupt
+        _complain("interrupted; what is committed stays, the same command resumes")
     sys.exit(code or 0)
 
 
@@ -75,7 +74,7 @@ def _unexpected(error: Exception) -> int:
 
 
 def _complain(message: str) -> None:
-    if log.is_debug():
+    if log.is_debug() and sys.exception():
         traceback.print_exc()
     for line in message.splitlines():
         log.logger.error("mien: %s", line)
@@ -156,7 +155,7 @@ def serialize(
         _emit_plan(*load("mien.pipelines.serialize:dry_run")(config), as_json=as_json)
         return
     report = load("mien.pipelines.serialize:run")(config, fresh=fresh, retry_failed=retry_failed)
-    emit(report.to_json(), as_json, lambda: lines(report.to_json()))
+    emit(report.to_json(), as_json, lambda: lines(report.summary()))
     finish(started, report.path, f"mien inspect {report.path}")
     report.check(config.max_failed)
 

@@ -2,7 +2,8 @@
 
 import math
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from mien.video.decode import Span, decode, decode_clip
 from mien.video.encode import encode
 
 DURATION_S, FPS, WIDTH, HEIGHT = 60, 30, 640, 480
-CUT_S = 12
-"""The scene changes this often; x264 also sets a keyframe after 250 frames, its default."""
-SPANS = [Span(10, 13), Span(30, 33), Span(50, 53)]
+CUT_S = 3
+"""A shot of a film of today lasts about 2.5 s; x264 sets a keyframe at a cut, and after 250 frames, its default."""
+SPANS = [Span(7.5, 10.5), Span(28.5, 31.5), Span(52.5, 55.5)]
+"""Each begins half a shot after a keyframe: the mean of where a clip may begin."""
 
 
 def run() -> Iterator[dict]:
@@ -24,16 +26,15 @@ def run() -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "video.mp4")
         encode(path, scenes(), Fraction(FPS))
-        ours, other = in_turn(lambda: consume(decode(path, SPANS)), lambda: bare(path))
-        yield result("decode.sparse", ours, other, bound=4.0)
-        ours, other = in_turn(lambda: consume(decode_clip(path)), lambda: bare(path))
-        yield result("decode.full", ours, other, bound=0.95)
+        yield against_bare("decode.sparse", lambda: consume(decode(path, SPANS)), path, bound=4.0)
+        yield against_bare("decode.full", lambda: consume(decode_clip(path)), path, bound=0.95)
 
 
-def result(bench: str, ours: float, other: float, bound: float) -> dict:
-    """How many times faster than the other side."""
-    line = {"bench": bench, "ratio": round(other / ours, 3), "bound": bound, "better": "higher"}
-    return line | {"ours": round(ours, 4), "other": round(other, 4), "unit": "s"}
+def against_bare(bench: str, ours: Callable[[], None], path: Path, bound: float) -> dict:
+    """How many times faster than a bare loop over the whole video; processor time, as each side has one thread."""
+    ours_s, other_s = in_turn(ours, lambda: bare(path), repeats=7, clock=time.process_time)
+    line = {"bench": bench, "ratio": round(other_s / ours_s, 3), "bound": bound, "at_least": bound, "better": "higher"}
+    return line | {"ours": round(ours_s, 4), "other": round(other_s, 4), "unit": "s"}
 
 
 def bare(path: Path) -> None:
@@ -54,7 +55,7 @@ def consume(frames: Iterator[object]) -> None:
 def scenes() -> Iterator[np.ndarray]:
     """Textured scenes uint8 [H, W, 3] that sway, with sensor noise: work for a decoder like a filmed one."""
     rng = np.random.default_rng(0)
-    noise = rng.integers(-6, 7, (8, HEIGHT, WIDTH, 3), np.int16)
+    noise = rng.integers(-3, 4, (8, HEIGHT, WIDTH, 3), np.int16)
     scene = np.empty(0)
     for i in range(DURATION_S * FPS):
         if i % (CUT_S * FPS) == 0:

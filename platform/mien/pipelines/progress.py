@@ -68,6 +68,8 @@ class Progress:
         """Of `num_clips` planned, `num_done` were done by earlier runs."""
         self._tally, self._num_clips, self._num_done = tally, num_clips, num_done
         self._started = time.monotonic()
+        self.started_at = time.time()
+        """Unix time at which the run began to execute."""
         self._stop = threading.Event()
         self.counts = Counts({}, 0.0, "")
         """The counts as last seen."""

@@ -46,6 +46,9 @@ _NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview"
 
 _MAX_FAILURES_SHOWN = 10
 
+Times = tuple[float, float]
+"""Unix times of the start of execution and of the first finished clip."""
+
 
 class PoolConfig(Config):
     """Resources of one stage."""
@@ -128,10 +131,18 @@ class SerializeReport(NamedTuple):
     num_frames: int
     num_failed: int
     contact_sheet: str
+    executed_at: float = 0.0
+    """Unix time at which execution began; 0 if there was nothing to do."""
+    first_clip_at: float = 0.0
+    """Unix time at which the first clip was finished; 0 if none was."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return self._asdict()
+
+    def summary(self) -> dict[str, Any]:
+        """What a person wants to read of it."""
+        return {key: value for key, value in self._asdict().items() if not key.endswith("_at")}
 
     def check(self, max_failed: float) -> None:
         """Hold the share of failed clips against what is tolerated.
@@ -170,7 +181,7 @@ def run(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = Fa
     if fresh and _standing(store):
         publish.remove(store)
     plan(config, store)
-    _run_pending(config, store, stages.Models(models, extractor), retry_failed)
+    times = _run_pending(config, store, stages.Models(models, extractor), retry_failed)
     provenance = {
         "version": mien.__version__,
         "fingerprint": fingerprint(config.identity()),
@@ -179,7 +190,7 @@ def run(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = Fa
     }
     dataset = publish.publish(store, config.card, config.preview, provenance)
     store.clear_scratch()
-    return _report(dataset)
+    return _report(dataset)._replace(executed_at=times[0], first_clip_at=times[1])
 
 
 def plan(config: SerializeConfig, store: Store) -> None:
@@ -271,14 +282,14 @@ def _standing(store: Store) -> SerializeConfig | None:
         ) from None
 
 
-def _run_pending(config: SerializeConfig, store: Store, models: stages.Models, retry_failed: bool) -> None:
-    """Run the graph over the planned clips that no commit names yet."""
+def _run_pending(config: SerializeConfig, store: Store, models: stages.Models, retry_failed: bool) -> Times:
+    """Run the graph over the planned clips that no commit names yet; when it began and had its first clip."""
     made, failed = index.committed(store)
     skip = made if retry_failed else index.merge_ids(made, failed)
     num_clips = sum(part.num_rows for part in index.read_plan(store, ["clip_id"]))
     if len(skip) >= num_clips:
         logger.info("resume   all %d clips are done already", num_clips)
-        return
+        return 0.0, 0.0
     if len(skip):
         logger.info("resume   %d of %d clips are done", len(skip), num_clips)
     try:
@@ -288,6 +299,7 @@ def _run_pending(config: SerializeConfig, store: Store, models: stages.Models, r
             with progress.shown():
                 _run_graph(config, store, models, skip, tally)
             logger.info("%s", progress.line())
+            return progress.started_at, progress.counts.first_clip_at
     except ray.exceptions.RayError as error:
         raise _cause(error) from error
 
@@ -342,14 +354,15 @@ def _bytes(memory_gb: float | None) -> int | None:
 
 
 def _cause(error: BaseException) -> MienError:
-    """The error of ours that a worker raised, or one that says what Ray said."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MienError) and not isinstance(seen, ray.exceptions.RayError):  # Ray's copy is a trace
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    first_line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    return MienError(f"a worker failed: {first_line}; the same command resumes (MIEN_DEBUG=1 shows the trace)")
+    """The error of ours that a worker raised, or one that says what Ray said: one line, without Ray's advice."""
+    root = error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MienError) and not isinstance(cause, ray.exceptions.RayError):  # Ray's copy is a trace
+            return type(cause)(str(cause).partition("\n")[0])
+        root, cause = cause, getattr(cause, "cause", None) or cause.__cause__
+    reason = f"{type(root).__name__}: {str(root).strip()}".partition("\n")[0]
+    return MienError(f"a worker failed: {reason}; the same command resumes (MIEN_DEBUG=1 shows the trace)")
 
 
 def _model_facts(files: Mapping[str, bytes], extractor: Resolved | None) -> dict[str, dict[str, Any]]:

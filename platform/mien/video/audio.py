@@ -67,7 +67,9 @@ def extract_audio(
         stream = audio_stream(container, limits, name)
         span = bounded(span, container, stream, name)
         if span.end_s - span.start_s > limits.max_duration_s:
-            raise LimitExceeded(f"{name}: {span} is over max_duration_s={limits.max_duration_s:.0f}; take a shorter one")
+            raise LimitExceeded(
+                f"{name}: {span} is over max_duration_s={limits.max_duration_s:.0f}; take a shorter one"
+            )
         layout = "mono" if mono else stream.codec_context.layout.name
         rate = stream.codec_context.sample_rate
         blocks = _blocks(container, stream, span.start_s, AudioResampler("fltp", layout, rate), name)
@@ -105,7 +107,9 @@ def audio_stream(container: Any, limits: LimitsConfig, name: str) -> Any:
     stream = next(iter(container.streams.audio), None)
     if stream is None:
         raise MediaError(f"{name}: has no audio track; use it without sound or give the file that has it")
-    allowed_decoder(stream, limits, name)
+    context = allowed_decoder(stream, limits, name)
+    if not context.sample_rate or not context.channels:
+        raise MediaError(f"{name}: its audio header names no rate or no channels; copy it again or use it without sound")
     return stream
 
 
@@ -117,7 +121,9 @@ def bounded(span: Span, container: Any, stream: Any, name: str) -> Span:
     start_s, end_s = (float(pts * shown.time_base) for pts in extent(container, shown))
     span = Span(max(span.start_s, start_s) if math.isinf(span.start_s) else span.start_s, min(span.end_s, end_s))
     if not span.start_s < span.end_s:
-        raise MediaError(f"{name}: its header gives no length, or one before {span.start_s:.2f} s; give a span with an end")
+        raise MediaError(
+            f"{name}: its header gives no length, or one before {span.start_s:.2f} s; give a span with an end"
+        )
     return span
 
 
@@ -125,6 +131,51 @@ def audio_frames(samples: np.ndarray, rate_hz: int, layout: str) -> Iterator[Aud
     """Samples float32 [channels, n] as frames for a resampler or an encoder."""
     for at in range(0, samples.shape[1], PIECE):
         yield _frame(np.ascontiguousarray(samples[:, at : at + PIECE]), "fltp", layout, rate_hz, at)
+
+
+def packets_from(container: Any, stream: Any, start_s: float, name: str) -> Iterator[Any]:
+    """Packets of an audio stream from at least LEAD_S before a time, or from the first.
+
+    Raises:
+        MediaError: One is damaged.
+    """
+    for packet in _sought(container, stream, start_s):
+        if packet.is_corrupt:
+            time_s = float((packet.pts or 0) * stream.time_base)
+            raise MediaError(f"{name}: its sound is damaged at {time_s:.2f} s; copy it again or end the clip earlier")
+        yield packet
+
+
+def _sought(container: Any, stream: Any, start_s: float) -> Iterator[Any]:
+    first_s = float((stream.start_time or 0) * stream.time_base)
+    goal_s, back_s = start_s - LEAD_S, 1
+    has_moved = goal_s > first_s
+    while goal_s > first_s:
+        container.seek(round(goal_s / stream.time_base), stream=stream)
+        packets = container.demux(stream)
+        packet = next(packets)
+        if packet.pts is not None and packet.pts * stream.time_base <= start_s - LEAD_S / 2:
+            yield packet
+            yield from packets
+            return
+        goal_s, back_s = goal_s - back_s, 4 * back_s
+    if has_moved:
+        container.seek(round((first_s - 1) / stream.time_base), stream=stream)
+    yield from container.demux(stream)
+
+
+def _blocks(
+    container: Any, stream: Any, start_s: float, resampler: AudioResampler, name: str
+) -> Iterator[tuple[Fraction | None, np.ndarray]]:
+    """Start time and samples float32 [channels, n] of every decoded block, from before `start_s` on."""
+    for packet in packets_from(container, stream, start_s, name):
+        for frame in packet.decode():
+            time_s = None if frame.pts is None else frame.pts * frame.time_base
+            try:
+                blocks = resampler.resample(frame)
+            except ValueError:
+                raise MediaError(f"{name}: its sound changes format at {float(time_s or 0):.2f} s; cut it there") from None
+            yield from ((time_s, block.to_ndarray()) for block in blocks)
 
 
 def packets_from(container: Any, stream: Any, start_s: float, name: str) -> Iterator[Any]:

@@ -128,7 +128,9 @@ def check_claims(container: Any, limits: LimitsConfig, name: str) -> None:
     """
     num_streams = len(container.streams)
     if num_streams > limits.max_streams:
-        raise LimitExceeded(f"{name}: {num_streams} streams are more than max_streams={limits.max_streams}; leave it out")
+        raise LimitExceeded(
+            f"{name}: {num_streams} streams are more than max_streams={limits.max_streams}; leave it out"
+        )
     duration_s = (container.duration or 0) / av.time_base
     if duration_s > limits.max_duration_s:
         raise LimitExceeded(
@@ -141,8 +143,8 @@ def check_claims(container: Any, limits: LimitsConfig, name: str) -> None:
 
 def media_name(source: Source) -> str:
     """What messages call a file: its path, or the name of the file object, on one line."""
-    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", "a file object")
-    return "".join(char if char.isprintable() else "�" for char in os.fspath(name)) if name else "a file object"
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    return "".join(char if char.isprintable() else "�" for char in str(name or "a file object"))
 
 
 @contextmanager
@@ -210,7 +212,8 @@ def _explain(error: Exception, limits: LimitsConfig) -> str:
     if isinstance(error, IsADirectoryError):
         return "is a folder; give a file"
     if isinstance(error, av.error.ArgumentError):
-        return f"is not a video in an allowed container ({', '.join(limits.containers)}); convert it to mp4 or leave it out"
+        allowed = ", ".join(limits.containers)
+        return f"is not a video in an allowed container ({allowed}); convert it to mp4 or leave it out"
     if isinstance(error, av.error.InvalidDataError):
         return "is not a video, or its header is missing or damaged; copy it again or leave it out"
     return f"cannot be read ({_reason(error)}); copy it again or leave it out"

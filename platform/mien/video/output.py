@@ -27,6 +27,8 @@ def output(path: str | os.PathLike[str], container: str, options: dict[str, str]
         temporary.replace(path)
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise StorageError(f"{path}: cannot be written ({reason}); check the folder, its rights and the free space") from error
+        raise StorageError(
+            f"{path}: cannot be written ({reason}); check the folder, its rights and the free space"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -88,7 +88,7 @@ class Reader:
         index, passed = self._stream.index_entries, max(self._position, self._sought)
         if len(index) and pts <= index[len(index) - 1].timestamp:
             governing = index.search_timestamp(pts)
-            return governing >= 0 and index[governing].timestamp > passed
+            return bool(governing >= 0 and index[governing].timestamp > passed)
         return bool((pts - passed) * self._stream.time_base > BLIND_GAP_S)
 
     def _lands(self, goal: int, pts: int) -> bool:

@@ -1,0 +1,161 @@
+"""One folder with a good video and every kind of bad one: the good is made, each bad one is one row that says why."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import mien.datasets
+from command_line import Ended, run_here, run_process
+from hostile_videos import EXPECTED, NUM_GOOD_FRAMES, write_good, write_hostile
+from mien.datasets.dataset import Dataset
+from mien.datasets.verify import verify
+
+UNPRINTABLE = "two\nlines.mp4"
+NOT_UTF8 = b"caf\xe9.mp4"
+SETTINGS = ("crop.size_px=64", "cluster.num_cpus=1", "cluster.object_store_gb=0.2")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory, faces_dir: Path) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    write_good(folder / "good.mp4", faces_dir)
+    write_hostile(folder, folder / "good.mp4")
+    (folder / UNPRINTABLE).touch()
+    Path(os.fsdecode(bytes(folder) + b"/" + NOT_UTF8)).touch()
+    (folder / "photo.jpg").write_bytes((folder / "photo_jpeg.mp4").read_bytes())
+    (folder / "leads_nowhere.mp4").symlink_to(folder / "gone.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("outputs") / "dataset"
+
+
+@pytest.fixture(scope="module")
+def ended(videos: Path, output: Path, assets_dir: Path) -> Ended:
+    """The run of a user: the console script in a process of its own."""
+    words = ("serialize", f"source={videos}", f"output={output}", *SETTINGS, "--json")
+    return run_process(*words, MIEN_ASSETS=str(assets_dir))
+
+
+@pytest.fixture
+def dataset(ended: Ended, output: Path) -> Iterator[Dataset]:
+    opened = mien.datasets.open(output)
+    yield opened
+    opened.close()
+
+
+def failures(dataset: Dataset) -> dict[str, dict[str, str]]:
+    rows = dataset.failures.to_pylist()
+    named = {Path(row["source_uri"]).name: row for row in rows}
+    assert len(named) == len(rows), "a file fails once"
+    return named
+
+
+def test_the_run_ends_with_its_own_exit_code_and_one_line(ended: Ended, output: Path) -> None:
+    assert ended.code == 3, ended.err
+    assert "Traceback" not in ended.err
+    num_bad = len(EXPECTED) + 1
+    assert ended.complaints == [
+        f"mien: {output}: finished, but {num_bad} of {num_bad + 1} clips failed (tolerated: max_failed=0); "
+        "see failures.parquet and preview/failures.png"
+    ]
+
+
+def test_stdout_holds_the_report_alone_though_clips_failed(ended: Ended, output: Path) -> None:
+    report = json.loads(ended.out)
+    assert report["path"] == str(output)
+    assert (report["num_samples"], report["num_frames"], report["num_failed"]) == (
+        1,
+        NUM_GOOD_FRAMES,
+        len(EXPECTED) + 1,
+    )
+
+
+def test_failures_are_told_and_a_long_list_says_how_many_more_there_are(ended: Ended) -> None:
+    told = [line for line in ended.err.splitlines() if line.startswith("failed ")]
+    assert len(told) == 11
+    assert told[-1].split(maxsplit=1)[1] == f"{len(EXPECTED) + 1 - 10} more, see failures.parquet"
+
+
+def test_files_that_are_no_videos_are_named_and_passed_over(ended: Ended, videos: Path) -> None:
+    skipped = {line.split(maxsplit=1)[1] for line in ended.err.splitlines() if line.startswith("skipped ")}
+    assert f"{videos}/photo.jpg: not a video by its ending" in skipped
+    assert f"{videos}/leads_nowhere.mp4: is no file, or a link that leads to none" in skipped
+    assert [line for line in skipped if "caf\\udce9.mp4" in line and line.endswith("its name is not UTF-8; rename it")]
+
+
+def test_the_good_video_is_made_whole(dataset: Dataset) -> None:
+    assert [Path(row["source_uri"]).name for row in dataset.index.to_pylist()] == ["good.mp4"]
+    sample = dataset[dataset.clip_ids[0]]
+    assert len(sample) == NUM_GOOD_FRAMES
+    assert sample.row["num_detected"] == NUM_GOOD_FRAMES
+    assert sample.crops().shape == (NUM_GOOD_FRAMES, 64, 64, 3)
+    assert sample.crops().any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_bad_video_is_one_row_that_says_what_is_wrong_and_what_to_do(
+    dataset: Dataset, videos: Path, name: str
+) -> None:
+    row = failures(dataset)[name]
+    error_type, *parts = EXPECTED[name]
+    assert row["error"].startswith(f"{videos / name}: ")
+    assert row["error_type"] == error_type
+    assert [part for part in parts if part not in row["error"]] == [], row["error"]
+    assert "\n" not in row["error"]
+    assert "defect of mien" not in row["error"]
+    assert row["attempts"] == 1
+
+
+def test_a_name_with_a_line_break_stays_on_one_line(dataset: Dataset, ended: Ended) -> None:
+    error = failures(dataset)[UNPRINTABLE]["error"]
+    assert error.endswith("two\N{REPLACEMENT CHARACTER}lines.mp4: is empty; copy it again or leave it out")
+    assert not [line for line in ended.err.splitlines() if line.startswith("lines.mp4")]
+
+
+def test_nothing_else_fails(dataset: Dataset) -> None:
+    assert failures(dataset).keys() == {*EXPECTED, UNPRINTABLE}
+
+
+def test_the_dataset_is_whole_and_nothing_half_written_is_left(dataset: Dataset, output: Path) -> None:
+    result = verify(dataset)
+    assert result["problems"] == []
+    assert result["foreign"] == []
+    assert [path.name for path in output.rglob("*") if path.name.startswith(".")] == []
+
+
+def test_the_gallery_has_a_row_for_every_failure_and_a_frame_where_one_could_be_read(dataset: Dataset) -> None:
+    with_frame = {name for name, row in failures(dataset).items() if row["thumb"]}
+    assert with_frame == {"cut_in_the_middle.mp4", "no_face.mp4"}
+    with Image.open(Path(dataset.uri) / "preview" / "failures.png") as gallery:
+        gallery.load()
+        rows_px = gallery.height - 44
+        assert rows_px % (len(EXPECTED) + 1) == 0
+        assert len(gallery.getcolors(1 << 20)) > 100, "the frames have colours, a page of text has few"
+
+
+def test_failures_may_be_tolerated_and_tried_again(
+    ended: Ended,
+    output: Path,
+    videos: Path,
+    local_ray: None,
+    assets_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
+    words = ("serialize", f"source={videos}", f"output={output}", *SETTINGS, "max_failed=1")
+    again = run_here(capfd, *words)
+    assert again.code == 0
+    assert f"all {len(EXPECTED) + 2} clips are done already" in again.err
+    tried = run_here(capfd, *words, "--retry-failed")
+    assert tried.code == 0, tried.err
+    dataset = mien.datasets.open(output)
+    assert {row["attempts"] for row in failures(dataset).values()} == {2}
+    assert verify(dataset)["problems"] == []
