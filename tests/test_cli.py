@@ -91,8 +91,7 @@ def test_stdout_is_one_json_document(
         words = tuple(word.replace(placeholder, place) for word in words)
     ended = run(*verb.split(), *words, "--json")
     assert ended.code == 0, ended.err
-    assert json.loads(ended.out)
-    assert ended.out.count("\n{") == 0, "one document"
+    assert json.loads(ended.out), "one document and nothing else"
 
 
 def test_without_json_a_person_reads_the_same(run: Any, dataset: Dataset) -> None:
@@ -113,7 +112,7 @@ def test_without_json_a_person_reads_the_same(run: Any, dataset: Dataset) -> Non
         (("fps=.nan",), ("fps: ", "finite")),
         (("format.kind=csv",), ("format.kind: 'csv' is not one of", "parquet", "hdf5")),
         (("clips.kind=keywords",), ("clips.kind: 'keywords' is not one of", "whole", "stride")),
-        (("crop.size_px.x=1", "crop.size_px=64"), ("crop.size_px.x: ",)),
+        (("crop.size_px=64", "crop.size_px.x=1"), ("crop.size_px.x: size_px is 64",)),
         (("source.x=1",), ("source", "string")),
         (("=1",), ("key.path=value",)),
         (("one.yaml", "two.yaml"), ("one config file, not 2: one.yaml two.yaml",)),
@@ -221,7 +220,7 @@ def test_the_version_and_the_resolved_config_are_printed(run: Any) -> None:
 
     assert run("--version").out.strip() == __version__
     shown = run("config", "show", "crop.size_px=64", "fps=12.5").out
-    assert "\nfps: 12.5\n" in shown
+    assert "fps: 12.5" in shown.splitlines()
     assert SerializeConfig.parse(json.loads(run("config", "show", "--json", "fps=12.5").out), "shown").fps == 12.5
 
 

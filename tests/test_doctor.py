@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from mien import doctor
 from mien.doctor import Check, examine
 from mien.errors import AssetError
@@ -18,7 +19,9 @@ def by_name() -> dict[str, Check]:
 def test_everything_works_here_and_was_really_tried(local_ray: None) -> None:
     checks = by_name()
     assert {name: check.state for name, check in checks.items()} == dict.fromkeys(checks, "ok")
-    assert {"python", "cv2", "video", "audio", "detector", "landmarker", "hdf5", "parquet", "torch", "ray"} < set(checks)
+    assert {"python", "cv2", "video", "audio", "detector", "landmarker", "hdf5", "parquet", "torch", "ray"} < set(
+        checks
+    )
     assert "1 provider(s): opencv-python-headless" in checks["cv2"].found
     assert "3 frames of H.264" in checks["video"].found
     assert "nothing leaves the machine" in checks["network"].found

@@ -4,7 +4,6 @@ stdout carries the result alone (one JSON document with `--json`); everything el
 `mien.errors`.
 """
 
-import dataclasses
 import importlib
 import json
 import sys
@@ -50,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code. No traceback for a user's mistake; `MIEN_DEBUG=1` shows it."""
     log.setup()
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, prog_name="mien", standalone_mode=False)
     except MienError as error:
         _complain(str(error))
         code = error.exit_code
@@ -256,7 +255,7 @@ def assets_verify(names: AssetNames = None, as_json: Json = False) -> None:
 
 
 def _emit_assets(found: list[Any], *, as_json: bool) -> None:
-    rows = [dataclasses.asdict(status) for status in found]
+    rows = [status._asdict() for status in found]
     shown = ("name", "state", "size_bytes", "licence", "path", "purpose")
     emit(rows, as_json, lambda: table([{key: row[key] for key in shown} for row in rows]))
 

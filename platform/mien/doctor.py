@@ -6,13 +6,16 @@ import tempfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 import mien
 from mien import assets
 from mien.errors import MienError
+
+if TYPE_CHECKING:
+    from mien.datasets.shard import ShardFormat
 
 State = Literal["ok", "warn", "error"]
 
@@ -138,7 +141,7 @@ def _parquet() -> Check:
     return _shard("parquet", ParquetConfig(), "pyarrow")
 
 
-def _shard(name: str, kind: "Hdf5Config | ParquetConfig", library: str) -> Check:  # noqa: F821
+def _shard(name: str, kind: "ShardFormat", library: str) -> Check:
     from mien.datasets.formats import open_shard
     from mien.datasets.frames import to_table
 

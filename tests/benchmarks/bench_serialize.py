@@ -7,6 +7,7 @@ sides: ours is the time of a run over twice the clips less that of a run over th
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from mien import assets
 from mien.datasets.frames import deserialize
 from mien.datasets.frames import serialize as to_ipc
@@ -95,6 +97,7 @@ def compare(bench: str, bound: float, length_s: float, stride_s: float, **values
             ours.append(_pipeline_rate(length_s, stride_s, **values))
             other.append(num_frames / seconds(script))
     rates = statistics.median(ours), statistics.median(other)
+    print(f"{bench}: spread {np.ptp(ours):.1f} and {np.ptp(other):.1f} frames/s", file=sys.stderr)
     return {
         "bench": bench,
         "ratio": rates[0] / rates[1],
@@ -103,7 +106,6 @@ def compare(bench: str, bound: float, length_s: float, stride_s: float, **values
         "ours": rates[0],
         "other": rates[1],
         "unit": "frames/s",
-        "spread": [float(np.ptp(ours)), float(np.ptp(other))],
     }
 
 

@@ -2,9 +2,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mien.datasets
 import numpy as np
 import pytest
+
+import mien.datasets
 from mien.datasets.dataset import Dataset, Sample
 from mien.datasets.verify import verify
 from mien.demos.quickstart import run
@@ -19,7 +20,7 @@ def made(local_ray: None, assets_dir: Path, tmp_path_factory: pytest.TempPathFac
         return run(folder), folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def dataset(made: tuple[dict[str, Any], Path]) -> Dataset:
     return mien.datasets.open(made[1] / "dataset")
 

@@ -116,7 +116,7 @@ def test_the_face_changes_within_its_box(videos: dict[str, Video], name: str) ->
 
 
 def test_the_label_is_in_the_corner_of_every_picture() -> None:
-    for scene in scenes((320, 240), 2.0):
+    for scene in scenes((320, 240)):
         bare = np.hstack([actor.frame(1.5) for actor in scene.actors])
         rows, columns = np.nonzero(np.abs(scene.frame(1.5).astype(int) - bare).max(axis=2))
         assert rows.size > 50
@@ -133,7 +133,7 @@ def test_the_same_arguments_give_the_same_frames(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size_px", [(600, 480), (1280, 720), (640, 320)])
 def test_every_size_shows_the_faces_whole(size_px: tuple[int, int]) -> None:
-    for scene in scenes(size_px, 2.0):
+    for scene in scenes(size_px):
         for time_s in np.arange(0, 2, 0.2):
             for face in scene.faces(time_s):
                 x0, y0, x1, y1 = face.box
@@ -142,7 +142,7 @@ def test_every_size_shows_the_faces_whole(size_px: tuple[int, int]) -> None:
 
 
 def test_two_pictures_join_without_a_seam() -> None:
-    [scene] = [scene for scene in scenes(SIZE_PX, 2.0) if scene.name == "both"]
+    [scene] = [scene for scene in scenes(SIZE_PX) if scene.name == "both"]
     wall = scene.frame(0.7)[:240].astype(int)
     at_seam = np.abs(wall[:, 320] - wall[:, 319]).mean()
     beside = np.abs(wall[:, 310] - wall[:, 309]).mean()

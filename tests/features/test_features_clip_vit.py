@@ -1,6 +1,7 @@
 import pytest
 import torch
 import transformers
+
 from mien.errors import ConfigError
 from mien.features.clip_vit import ClipVitConfig
 from mien.features.registry import resolve

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import transformers
+
 from mien.errors import ConfigError
 from mien.features.dinov2 import Dinov2Config
 from mien.features.registry import resolve

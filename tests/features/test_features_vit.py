@@ -1,9 +1,10 @@
 import pytest
 import torch
 import transformers
+
 from mien.errors import ConfigError
-from mien.features.vit import VitConfig
 from mien.features.registry import resolve
+from mien.features.vit import VitConfig
 
 
 @pytest.mark.parametrize(

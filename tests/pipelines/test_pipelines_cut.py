@@ -5,6 +5,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+
 from mien import assets, schema
 from mien.clips.clip import Clip, Source
 from mien.datasets.frames import crop_pixels, values_of
@@ -34,7 +35,9 @@ def real(assets_dir: Path) -> Cutter:
     """Real models; small crops, so that the test is quick."""
     detector = BlazeFace((assets_dir / "face_detection_short_range.tflite").read_bytes(), DetectorConfig())
     landmarker = Landmarker((assets_dir / "face_landmarker.task").read_bytes(), LandmarksConfig())
-    return Cutter(CutConfig.parse({"landmarks": True, "crop": {"size_px": 256}}, "t"), LimitsConfig(), detector, landmarker)
+    return Cutter(
+        CutConfig.parse({"landmarks": True, "crop": {"size_px": 256}}, "t"), LimitsConfig(), detector, landmarker
+    )
 
 
 def container_pts(path: Path) -> list[int]:

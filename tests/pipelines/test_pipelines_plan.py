@@ -1,13 +1,14 @@
 from pathlib import Path
 
 import pytest
+
 from mien.datasets import index
 from mien.errors import ConfigError, PreflightError
 from mien.pipelines.plan import PlanConfig, preview_plan, require_video, write_plan
 from mien.storage.local import LocalStore
 
 
-@pytest.fixture()
+@pytest.fixture
 def videos(tmp_path: Path) -> Path:
     """Files that are videos by name: planning whole clips reads none of them."""
     folder = tmp_path / "videos"

@@ -4,8 +4,9 @@ import time
 
 import pytest
 import ray
-from mien.pipelines.progress import Counts, Progress, StageCount, Tally
 from rich.console import Console
+
+from mien.pipelines.progress import Counts, Progress, StageCount, Tally
 
 
 def text_of(progress: Progress) -> str:
@@ -47,7 +48,7 @@ def test_nothing_done_yet_promises_no_time() -> None:
 
 def test_the_tally_adds_up_and_knows_the_first_clip(local_ray: None) -> None:
     before = time.time()
-    tally = Tally.remote(["cut", "features"])
+    tally = ray.remote(Tally).remote(["cut", "features"])
     for stage, frames, failure in [("cut", 30, ""), ("cut", 0, "no face"), ("features", 30, "")]:
         ray.get(tally.add.remote(stage, frames, 0.5, failure))
     counts = ray.get(tally.counts.remote())
@@ -57,9 +58,11 @@ def test_the_tally_adds_up_and_knows_the_first_clip(local_ray: None) -> None:
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])
-def test_what_is_shown_ends_with_the_last_state(local_ray: None, monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+def test_what_is_shown_ends_with_the_last_state(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
-    tally = Tally.remote(["cut"])
+    tally = ray.remote(Tally).remote(["cut"])
     progress = Progress(tally, 1, 0)
     with progress.shown():
         ray.get(tally.add.remote("cut", 30, 0.5, ""))

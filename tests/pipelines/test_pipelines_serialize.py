@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mien.datasets
 import numpy as np
 import pytest
 import torch
 import transformers
+
+import mien.datasets
 from mien.datasets.dataset import Dataset
 from mien.datasets.verify import verify
 from mien.errors import PreflightError, RefusedError

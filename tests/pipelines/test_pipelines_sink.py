@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from mien.datasets import index
 from mien.datasets.formats import open_shard
 from mien.datasets.frames import serialize, to_table
@@ -30,7 +31,7 @@ def failed(number: int) -> tuple[dict[str, Any], pa.Buffer, dict[str, Any]]:
     return clip, pa.py_buffer(b""), failure_of(clip, "faces", FaceError("no face"), b"jpeg")
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "out")
 
@@ -125,7 +126,9 @@ def test_blocks_of_ray_are_read_row_by_row(store: LocalStore) -> None:
 
 
 def test_a_crossing_row_is_plain() -> None:
-    row = crossing_row({"clip_id": "x"}, pa.py_buffer(b"frames"), failure_of({"clip_id": "x"}, "faces", FaceError("two\nlines"), b"j"))
+    row = crossing_row(
+        {"clip_id": "x"}, pa.py_buffer(b"frames"), failure_of({"clip_id": "x"}, "faces", FaceError("two\nlines"), b"j")
+    )
     assert row.column_names == [CLIP, FRAMES, FAILURE]
     failure = json.loads(row.column(FAILURE)[0].as_py())
     assert failure["error"] == "two lines"

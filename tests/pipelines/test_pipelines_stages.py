@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from mien.clips.clip import Clip, Source
 from mien.datasets.frames import crop_pixels, deserialize, values_of
 from mien.errors import MediaError
@@ -29,7 +30,10 @@ class CountingExtractor(FakeExtractor):
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_features_are_those_of_the_stored_crops_and_nan_elsewhere(raw: bool) -> None:
-    tables = [make_frames("a" * 32, 20, seed=1, raw=raw).drop_columns(["feature"]), make_frames("b" * 32, 7, 2, raw=raw)]
+    tables = [
+        make_frames("a" * 32, 20, seed=1, raw=raw).drop_columns(["feature"]),
+        make_frames("b" * 32, 7, 2, raw=raw),
+    ]
     extractor = CountingExtractor()
     added = stages.add_features([tables[0], tables[1].drop_columns(["feature"])], extractor)
     for table in added:
@@ -82,7 +86,7 @@ def test_a_clip_that_fails_carries_the_reason_and_a_picture(faces_dir: Path) -> 
 class Broken(FakeDetector):
     """A defect that no one foresaw."""
 
-    def detect(self, rgb: Any) -> list[Face]:
+    def detect(self, rgb: Any) -> list[Face]:  # noqa: ARG002
         raise ZeroDivisionError("by accident")
 
 

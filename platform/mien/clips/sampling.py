@@ -34,17 +34,19 @@ class StrideConfig(Config):
     length_s: float = Field(10.0, gt=0, allow_inf_nan=False)
     """Length of a clip."""
 
-    stride_s: float = Field(10.0, gt=0, allow_inf_nan=False)
+    stride_s: float = Field(10.0, ge=0.01, allow_inf_nan=False)
     """Distance between starts: equal to the length for clips that touch."""
 
     min_length_s: float = Field(1.0, gt=0, allow_inf_nan=False)
     """A shorter rest at the end of the video is left out."""
 
     def cut(self, source: Source, probe: Probe) -> Iterator[Clip]:
-        """Clips from the first frame on; a source that cannot be read is one clip, which then says why it failed."""
+        """Clips from the first frame on; a source without a readable length is one clip, which says why it failed."""
         try:
             info = probe(source.uri)
         except MediaError:
+            info = None
+        if info is None or info.duration_s <= 0:
             yield Clip(source)
             return
         end_s = info.start_s + info.duration_s

@@ -71,9 +71,9 @@ def _draw_sample(sheet: Image.Image, top: int, sample: "Sample", num_columns: in
     rows = [with_thumb[i] for i in _evenly(len(with_thumb), num_columns)]
     scale_to = max(sample.row["width_px"], sample.row["height_px"])
     for column, row in enumerate(rows):
-        left, edge = _TEXT_PX + column * (_TILE_PX + _GAP_PX), _EDGE[int(status[row])]  # type: ignore[arg-type]
+        left, edge = _TEXT_PX + column * (_TILE_PX + _GAP_PX), _EDGE[int(status[row])]
         frame = Image.open(io.BytesIO(thumbs[row]))  # type: ignore[arg-type]
-        if np.isfinite(box[row]).all():  # type: ignore[arg-type]
+        if np.isfinite(box[row]).all():
             scaled = np.asarray(box[row], float) * max(frame.size) / scale_to
             ImageDraw.Draw(frame).rectangle([float(v) for v in scaled], outline=edge, width=2)
         _tile(sheet, (left, top + _GAP_PX), frame, edge)
@@ -149,7 +149,8 @@ def _tile(sheet: Image.Image, corner: tuple[int, int], image: Image.Image | None
 
 
 def _text(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, size_px: int, fill: str) -> None:
-    draw.text(corner, text, fill=fill, font=ImageFont.load_default(size=size_px))
+    line = text if text.isprintable() else ascii(text)  # a file's name may hold a line break
+    draw.text(corner, line, fill=fill, font=ImageFont.load_default(size=size_px))
 
 
 def _evenly(count: int, limit: int) -> Sequence[int]:

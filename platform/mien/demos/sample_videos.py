@@ -99,7 +99,7 @@ def render(
     width_px, height_px = size_px
     if width_px % 2 or height_px % 2 or height_px < 64 or not 1.25 <= width_px / height_px <= 2:
         raise ValueError(f"size_px={size_px}: needs even numbers, height >= 64, width 1.25 to 2 times that")
-    stage = scenes(size_px, seconds)
+    stage = scenes(size_px)
     folder.mkdir(parents=True, exist_ok=True)
     return [_write(scene, folder, seconds, fps) for scene in stage]
 
@@ -109,7 +109,7 @@ def truth_of(video: Path) -> Path:
     return video.parent / ".truth" / f"{video.stem}.json"
 
 
-def scenes(size_px: tuple[int, int], seconds: float) -> list[Scene]:
+def scenes(size_px: tuple[int, int]) -> list[Scene]:
     """The three scenes for frames of width and height in px."""
     width_px, height_px = size_px
     a, b = subjects()

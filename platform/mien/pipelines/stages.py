@@ -108,17 +108,19 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
     }
 
 
-def pin_dtype(extractor: Resolved, standing: str | None, num_gpus: float) -> Resolved:
+def pin_dtype(extractor: Resolved, standing: Any, num_gpus: float) -> Resolved:
     """One dtype for the whole dataset: what earlier runs used, or for `auto` what a worker's machine is good at."""
     if extractor.config.dtype != "auto":
         return extractor
-    if standing is None:
-        standing = ray.get(ray.remote(_auto_dtype).options(num_cpus=0, num_gpus=num_gpus).remote())
-    return extractor.with_dtype(standing)
+    dtype = standing
+    if dtype is None:
+        dtype = ray.get(ray.remote(_auto_dtype).options(num_cpus=0, num_gpus=num_gpus).remote())
+    return extractor.with_dtype(dtype)
 
 
 def _auto_dtype() -> str:
     import torch
+
     from mien.features.network import choose_dtype
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -145,8 +147,10 @@ class FeatureStage:
         added = iter(add_features(present, self._extractor))
         rows = []
         for clip, failure, table in zip(clips.column(CLIP).to_pylist(), failures, tables, strict=True):
-            frames = [serialize(next(added))] if table is not None else []
-            rows.append(crossing_row(json.loads(clip), *frames, failure=json.loads(failure or "{}")))
+            if table is None:
+                rows.append(crossing_row(json.loads(clip), failure=json.loads(failure)))
+            else:
+                rows.append(crossing_row(json.loads(clip), serialize(next(added))))
         self._count(present, time.perf_counter() - started)
         return pa.concat_tables(rows)
 

@@ -51,7 +51,7 @@ def extract_audio(
         source: Local path or seekable binary file: a video, or sound in an allowed container.
         span: Infinite ends are those of the pictures, or of the sound where there are none.
         rate_hz: Sample rate to convert to; as it is by default.
-        mono: Mix the channels to one.
+        mono: Mix the channels to one: their mean.
         limits: What is allowed.
 
     Raises:
@@ -70,13 +70,14 @@ def extract_audio(
             raise LimitExceeded(
                 f"{name}: {span} is over max_duration_s={limits.max_duration_s:.0f}; take a shorter one"
             )
-        layout = "mono" if mono else stream.codec_context.layout.name
-        rate = stream.codec_context.sample_rate
+        layout, rate = stream.codec_context.layout.name, stream.codec_context.sample_rate
         blocks = _blocks(container, stream, span.start_s, AudioResampler("fltp", layout, rate), name)
-        samples, is_full = _aligned(blocks, span, rate, 1 if mono else stream.codec_context.channels)
+        samples, is_full = _aligned(blocks, span, rate, stream.codec_context.channels)
     with reading(source) as file:
         if not is_full and missing_bytes(file):
             raise MediaError(f"{name}: was cut off before {span.end_s:.2f} s; copy it again or end the clip earlier")
+    if mono:
+        samples, layout = samples.mean(axis=0, keepdims=True), "mono"  # FFmpeg's own mix can exceed -1..1
     return AudioClip(_resampled(samples, layout, rate, rate_hz or rate, span), rate_hz or rate, span.start_s)
 
 
@@ -109,7 +110,9 @@ def audio_stream(container: Any, limits: LimitsConfig, name: str) -> Any:
         raise MediaError(f"{name}: has no audio track; use it without sound or give the file that has it")
     context = allowed_decoder(stream, limits, name)
     if not context.sample_rate or not context.channels:
-        raise MediaError(f"{name}: its audio header names no rate or no channels; copy it again or use it without sound")
+        raise MediaError(
+            f"{name}: its audio header names no rate or no channels; copy it again or use it without sound"
+        )
     return stream
 
 
@@ -119,7 +122,7 @@ def bounded(span: Span, container: Any, stream: Any, name: str) -> Span:
         return span
     shown = next((s for s in container.streams.video if not s.disposition & NOT_PICTURES), stream)
     start_s, end_s = (float(pts * shown.time_base) for pts in extent(container, shown))
-    span = Span(max(span.start_s, start_s) if math.isinf(span.start_s) else span.start_s, min(span.end_s, end_s))
+    span = Span(start_s if math.isinf(span.start_s) else span.start_s, end_s if math.isinf(span.end_s) else span.end_s)
     if not span.start_s < span.end_s:
         raise MediaError(
             f"{name}: its header gives no length, or one before {span.start_s:.2f} s; give a span with an end"
@@ -168,54 +171,14 @@ def _blocks(
     container: Any, stream: Any, start_s: float, resampler: AudioResampler, name: str
 ) -> Iterator[tuple[Fraction | None, np.ndarray]]:
     """Start time and samples float32 [channels, n] of every decoded block, from before `start_s` on."""
+    first: tuple[str, str, int] | None = None
     for packet in packets_from(container, stream, start_s, name):
         for frame in packet.decode():
             time_s = None if frame.pts is None else frame.pts * frame.time_base
-            try:
-                blocks = resampler.resample(frame)
-            except ValueError:
-                raise MediaError(f"{name}: its sound changes format at {float(time_s or 0):.2f} s; cut it there") from None
-            yield from ((time_s, block.to_ndarray()) for block in blocks)
-
-
-def packets_from(container: Any, stream: Any, start_s: float, name: str) -> Iterator[Any]:
-    """Packets of an audio stream from at least LEAD_S before a time, or from the first.
-
-    Raises:
-        MediaError: One is damaged.
-    """
-    for packet in _sought(container, stream, start_s):
-        if packet.is_corrupt:
-            time_s = float((packet.pts or 0) * stream.time_base)
-            raise MediaError(f"{name}: its sound is damaged at {time_s:.2f} s; copy it again or end the clip earlier")
-        yield packet
-
-
-def _sought(container: Any, stream: Any, start_s: float) -> Iterator[Any]:
-    first_s = float((stream.start_time or 0) * stream.time_base)
-    goal_s, back_s = start_s - LEAD_S, 1
-    has_moved = goal_s > first_s
-    while goal_s > first_s:
-        container.seek(round(goal_s / stream.time_base), stream=stream)
-        packets = container.demux(stream)
-        packet = next(packets)
-        if packet.pts is not None and packet.pts * stream.time_base <= start_s - LEAD_S / 2:
-            yield packet
-            yield from packets
-            return
-        goal_s, back_s = goal_s - back_s, 4 * back_s
-    if has_moved:
-        container.seek(round((first_s - 1) / stream.time_base), stream=stream)
-    yield from container.demux(stream)
-
-
-def _blocks(
-    container: Any, stream: Any, start_s: float, resampler: AudioResampler, name: str
-) -> Iterator[tuple[Fraction | None, np.ndarray]]:
-    """Start time and samples float32 [channels, n] of every decoded block, from before `start_s` on."""
-    for packet in packets_from(container, stream, start_s, name):
-        for frame in packet.decode():
-            time_s = None if frame.pts is None else frame.pts * frame.time_base
+            kind = frame.format.name, frame.layout.name, frame.sample_rate
+            first = first or kind
+            if kind != first:
+                raise MediaError(f"{name}: its sound changes format at {float(time_s or 0):.2f} s; cut it there")
             for block in resampler.resample(frame):
                 yield time_s, block.to_ndarray()
 

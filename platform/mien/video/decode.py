@@ -137,7 +137,7 @@ def _check_whole(source: Source, clips: Sequence["_Clip"], reader: Reader, time_
     with reading(source) as file:
         num_missing = missing_bytes(file) if broken else 0
     if broken and (num_missing or reader.hole_pts is not None):
-        pts = max(reader.first_pts, reader.sound_end_pts, min(clip.start_pts for clip in broken))
+        pts = max(reader.start_pts, reader.sound_end_pts, min(clip.start_pts for clip in broken))
         what = f"{num_missing} bytes are missing at the end" if num_missing else "cannot be decoded"
         raise MediaError(
             f"{media_name(source)}: damaged at {float(pts * time_base):.2f} s ({what}), what was given before is good; "
@@ -152,8 +152,8 @@ class _Upright:
         self._time_base = stream.time_base
         self._reformatter = VideoReformatter()
         self._matrix: Matrix | None = None
-        # glibc keeps freed memory up to the largest block it ever took back: without this it returns the memory of
-        # each frame to the system and takes it anew, a fifth of the time of decoding
+        # glibc keeps freed memory up to the largest block it ever took back; without this one it gives the memory of
+        # each frame back to the system and asks for it anew, which can cost a fifth of the time
         np.empty(min(8 * 3 * stream.width * stream.height, MAX_KEPT_BYTES), np.uint8)
 
     def __call__(self, picture: Picture) -> Frame:
@@ -187,7 +187,7 @@ class _Clip:
         self._origin = Fraction(span.start_s) / time_base if math.isfinite(span.start_s) else None
         self._target = self.start_pts
         self._held: Picture | None = None
-        self._given: Picture | None = None
+        self._given_pts = -FAR
 
     @property
     def next_pts(self) -> int:
@@ -211,13 +211,15 @@ class _Clip:
         if self.is_passed:
             return self.finish(self.end_pts)
         chosen = [picture] if self._step is None else self._nearest(picture, self._step)
-        self._held, self._given = picture, chosen[-1] if chosen else self._given
+        self._held = picture
+        self._given_pts = chosen[-1].pts if chosen else self._given_pts
         return chosen
 
     def finish(self, end_pts: int) -> list[Picture]:
         """What the clip takes when its frames, or those of the file, end at `end_pts`."""
-        is_due = self._held is not None and self._held is not self._given and self._target < min(end_pts, self.end_pts)
-        return [self._held] if self._step and self._held and is_due else []
+        held, end_pts = self._held, min(end_pts, self.end_pts)
+        is_due = held is not None and self._step is not None and self._given_pts < held.pts and self._target < end_pts
+        return [held] if held and is_due else []
 
     def _nearest(self, picture: Picture, step: Fraction) -> list[Picture]:
         """Of the frame before and this one, those nearest to a grid time between them."""
@@ -226,7 +228,7 @@ class _Clip:
         if self._target > picture.pts:
             return []
         held, chosen = self._held, []
-        if held and held is not self._given and self._target - held.pts <= picture.pts - self._target:
+        if held and self._given_pts < held.pts and self._target - held.pts <= picture.pts - self._target:
             chosen.append(held)
         num_passed = math.ceil((picture.pts + HALF - self._origin) / step)
         last = math.floor(self._origin + (num_passed - 1) * step + HALF)

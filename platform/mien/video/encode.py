@@ -1,6 +1,7 @@
 """Frames and sound to an mp4 with an exact frame rate, H.264 and AAC, written whole or not at all."""
 
 import heapq
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -81,10 +82,12 @@ def encode(
     first = next(frames, None)
     if first is None or fps <= 0:
         raise ValueError(f"{path}: needs at least one frame and a positive fps, got fps={fps}")
-    flags = {"movflags": "+faststart" + ("+use_metadata_tags" if metadata else "")}
-    with output(path, "mp4", flags) as container:
+    fps = Fraction(fps)
+    flags = "+faststart" + ("+use_metadata_tags" if metadata else "")
+    timescale = fps.numerator * math.ceil(1000 / fps.numerator)  # in which the length of the video is a whole number
+    with output(path, "mp4", {"movflags": flags, "movie_timescale": str(timescale)}) as container:
         container.metadata.update(metadata or {})
-        video = _Video(container, first, Fraction(fps), config)
+        video = _Video(container, first, fps, config)
         sound = _sound(container, audio)
         for packet in heapq.merge(video.packets(chain([first], frames)), sound, key=_time):
             container.mux(packet)

@@ -31,6 +31,8 @@ AUDIO_CODECS = (
 )
 
 NOT_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+BORDER_PX = 128
+"""At least what a decoder adds to a side for its blocks and motion vectors."""
 SEALED = {"codec_whitelist": "none", "analyzeduration": "0", "probesize": "5000"}
 """FFmpeg options for reading the header alone, with no decoder."""
 
@@ -100,7 +102,7 @@ def video_stream(container: Any, limits: LimitsConfig, name: str) -> Any:
     width, height = context.width, context.height
     if min(width, height) < limits.min_side_px and width and height:
         raise LimitExceeded(f"{name}: {width}x{height} px is below min_side_px={limits.min_side_px}; leave it out")
-    context.options = {"max_pixels": str(limits.max_pixels)}
+    context.options = {"max_pixels": _decoder_pixels(container, limits)}
     return stream
 
 
@@ -167,7 +169,7 @@ def _vetted(source: Source, limits: LimitsConfig, name: str) -> Iterator[Any]:
         _check_file(file, limits, name)
     with _opened(source, SEALED, limits) as sealed:
         check_claims(sealed, limits, name)
-    allowed = {"codec_whitelist": ",".join(limits.codecs), "max_pixels": str(limits.max_pixels)}
+        allowed = {"codec_whitelist": ",".join(limits.codecs), "max_pixels": _decoder_pixels(sealed, limits)}
     with _opened(source, allowed, limits) as container:
         check_claims(container, limits, name)
         yield container
@@ -201,6 +203,12 @@ def _check_pixels(width: int, height: int, limits: LimitsConfig, name: str) -> N
         raise LimitExceeded(
             f"{name}: {width}x{height} px is more than max_pixels={limits.max_pixels}; leave it out or scale it down"
         )
+
+
+def _decoder_pixels(container: Any, limits: LimitsConfig) -> str:
+    """FFmpeg's own limit on what the bitstream may ask for, which counts the border that a decoder adds."""
+    contexts = [stream.codec_context for stream in container.streams.video if stream.codec_context is not None]
+    return str(max([limits.max_pixels, *((c.width + BORDER_PX) * (c.height + BORDER_PX) for c in contexts)]))
 
 
 def _explain(error: Exception, limits: LimitsConfig) -> str:

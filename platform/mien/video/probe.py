@@ -5,7 +5,7 @@ All times are seconds on the container's own time line: time stamp times time ba
 
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import av
@@ -17,8 +17,12 @@ from mien.video.limits import LimitsConfig, Source, media_name, open_media, read
 INDEXED = ("mov", "avi")
 """Containers, by the first of their names, whose index has every frame; others list keyframes at most."""
 
-VFR_SHARE = Fraction(1, 100)
-"""A frame rate whose average is off its base rate by more than this varies, where no index tells."""
+NUM_SAMPLED = 300
+"""Packets whose time stamps are looked at where there is no such index."""
+MAX_REORDERED = 16
+"""Frames that a codec may store before ones that are shown earlier."""
+RATE_TOLERANCE = Fraction(1, 100)
+"""A rate in the header that is off the time stamps by more is not believed."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +83,19 @@ def extent(container: Any, stream: Any) -> tuple[int, int]:
     start = stream.start_time or 0
     if stream.duration is not None:
         return start, start + stream.duration
-    return start, start + round(Fraction(container.duration or 0, av.time_base) / stream.time_base)
+    duration = round(Fraction(container.duration or 0, av.time_base) / stream.time_base)
+    counts_from = 0 if container.format.name.startswith("matroska") else start
+    return start, max(start, counts_from + duration)
 
 
 def _describe(container: Any, stream: Any, matrix: Matrix, size_bytes: int) -> VideoInfo:
     start, end = extent(container, stream)
-    if end == start:
-        end = _measured_end(container, stream)
-    times = _frame_times(container, stream)
+    times = _indexed_times(container, stream)
+    num_frames = max(len(times), stream.frames)
+    if not times:
+        stamps, stamped_end = _read_times(container, stream, NUM_SAMPLED if end > start else None)
+        times = stamps[:-MAX_REORDERED] if len(stamps) == NUM_SAMPLED else stamps
+        num_frames, end = (num_frames, end) if end > start else (len(stamps), stamped_end)
     context = stream.codec_context
     sides = context.width, context.height
     return VideoInfo(
@@ -96,11 +105,11 @@ def _describe(container: Any, stream: Any, matrix: Matrix, size_bytes: int) -> V
         height_px=sides[not matrix.is_transposed],
         rotation_deg=matrix.rotation_deg,
         sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
-        fps=stream.average_rate or stream.guessed_rate or Fraction(0),
-        is_vfr=_is_vfr(stream, times),
+        fps=_fps(stream, times),
+        is_vfr=_is_vfr(times),
         duration_s=float((end - start) * stream.time_base),
         start_s=float(start * stream.time_base),
-        num_frames=max(len(times), stream.frames),
+        num_frames=num_frames,
         time_base=stream.time_base,
         pixel_format=context.pix_fmt or "unknown",
         audio=_audio(container),
@@ -113,7 +122,7 @@ def _matrix(file: Any, stream: Any) -> Matrix:
     return next((track.matrix for track in header.tracks(file) if track.track_id == stream.id), IDENTITY)
 
 
-def _frame_times(container: Any, stream: Any) -> list[int]:
+def _indexed_times(container: Any, stream: Any) -> list[int]:
     """Decoding time stamps of all frames from the index, empty where it does not have them all."""
     if container.format.name.split(",")[0] not in INDEXED:
         return []
@@ -126,22 +135,26 @@ def _frame_times(container: Any, stream: Any) -> list[int]:
     return times if is_whole else []
 
 
-def _is_vfr(stream: Any, times: list[int]) -> bool:
+def _read_times(container: Any, stream: Any, limit: int | None) -> tuple[list[int], int]:
+    """Time stamps of packets in order, and the end of the last; packets are read, none is decoded."""
+    packets = islice((packet for packet in container.demux(stream) if packet.pts is not None), limit)
+    spans = sorted((packet.pts, packet.pts + (packet.duration or 0)) for packet in packets)
+    return [pts for pts, _ in spans], max((end for _, end in spans), default=int(stream.start_time or 0))
+
+
+def _fps(stream: Any, times: list[int]) -> Fraction:
+    """Average rate of the header, or of the time stamps where they contradict it."""
+    stated = Fraction(stream.average_rate or stream.guessed_rate or 0)
+    if len(times) < 2 or times[-1] == times[0]:
+        return stated
+    seen = (len(times) - 1) / ((times[-1] - times[0]) * stream.time_base)
+    return stated if abs(stated - seen) <= RATE_TOLERANCE * seen else seen.limit_denominator(1001)
+
+
+def _is_vfr(times: list[int]) -> bool:
     """Whether a gap between frames differs from another by more than rounding to the time base explains."""
-    if times:
-        gaps = [b - a for a, b in pairwise(times)] or [0]
-        return max(gaps) - min(gaps) > 2
-    average, base = stream.average_rate, stream.base_rate
-    return bool(average and base and abs(average / base - 1) > VFR_SHARE)
-
-
-def _measured_end(container: Any, stream: Any) -> int:
-    """End of the last packet: for a container that states no duration, as browsers record it."""
-    end = int(stream.start_time or 0)
-    for packet in container.demux(stream):
-        if packet.pts is not None:
-            end = max(end, packet.pts + (packet.duration or 0))
-    return end
+    gaps = [b - a for a, b in pairwise(times)]
+    return bool(gaps) and max(gaps) - min(gaps) > 2
 
 
 def _audio(container: Any) -> AudioInfo | None:

@@ -14,8 +14,8 @@ from av.stream import Discard
 
 from mien.errors import MediaError
 
-BLIND_GAP_S = 2
-"""A gap between wanted times that is worth a seek where no index tells the keyframes."""
+MIN_BLIND_GAP_S = 2
+"""A gap between wanted times that is worth a seek where no index tells the keyframes; longer after one in vain."""
 
 FAR = 1 << 62
 """Later than any time stamp; -FAR is earlier than all."""
@@ -46,9 +46,11 @@ class Reader:
         """Frames before this one need not come; those that no other depends on are then not decoded."""
         self._container, self._stream, self._name = container, stream, name
         self._is_avi = container.format.name == "avi"
+        self._may_start_anywhere = container.format.name == "mpegts"
         index = stream.index_entries
-        self.first_pts = min(stream.start_time or 0, index[0].timestamp if len(index) else 0)
-        self._position = self._sought = self.first_pts
+        self.start_pts = stream.start_time or 0
+        self._first_pts = min(self.start_pts, index[0].timestamp if len(index) else 0)
+        self._position, self._sought, self._blind_gap_s = -FAR, self._first_pts, MIN_BLIND_GAP_S
         rate = stream.average_rate
         self._frame_ticks = max(1, round(1 / (rate * stream.time_base))) if rate else 1
         self._size: tuple[int, int] | None = None
@@ -76,11 +78,15 @@ class Reader:
 
     def skip_to(self, pts: int) -> None:
         """Make the next frame one at or before `pts`, without decoding those that are not needed for it."""
-        if pts > self._position and self._skips_a_keyframe(pts):
-            self._sought = pts
-            goal, back = pts, max(1, round(1 / self._stream.time_base))
-            while not self._lands(max(goal, self.first_pts), pts) and goal > self.first_pts:
-                goal, back = goal - back, 4 * back
+        before = self._position
+        if pts <= before or not self._skips_a_keyframe(pts):
+            return
+        self._sought = pts
+        goal, back = pts, max(1, round(1 / self._stream.time_base))
+        while not self._lands(max(goal, self._first_pts), pts) and goal > self._first_pts:
+            goal, back = goal - back, 4 * back
+        if self._landed is not None and self._landed.pts <= before:
+            self._blind_gap_s *= 2
 
     def _skips_a_keyframe(self, pts: int) -> bool:
         if self._is_avi and self._stream.codec_context.has_b_frames:
@@ -89,7 +95,7 @@ class Reader:
         if len(index) and pts <= index[len(index) - 1].timestamp:
             governing = index.search_timestamp(pts)
             return bool(governing >= 0 and index[governing].timestamp > passed)
-        return bool((pts - passed) * self._stream.time_base > BLIND_GAP_S)
+        return bool((pts - passed) * self._stream.time_base > self._blind_gap_s)
 
     def _lands(self, goal: int, pts: int) -> bool:
         """Seek; whether the first sound frame there, and its keyframe, come at or before `pts`."""
@@ -128,7 +134,7 @@ class Reader:
     def _picture(self, frame: Any, lag: int | None, hole_pts: int | None) -> Picture:
         pts = frame.pts if lag is None or frame.dts is None else frame.dts - lag
         if pts is None or (lag is not None and frame.dts is None):
-            pts = max(self.first_pts, self.end_pts)  # the frame follows the one before
+            pts = max(self._first_pts, self.end_pts)  # the frame follows the one before
         size = frame.width, frame.height
         if pts < self._position or self._size not in (None, size):
             change = "time stamps run back" if pts < self._position else f"frames change to {size[0]}x{size[1]} px"
@@ -143,6 +149,8 @@ class Reader:
         for packet in self._packets():
             if packet is not None and self._key is None:
                 if not packet.is_keyframe:
+                    if packet.size and not self._may_start_anywhere:
+                        yield None
                     continue
                 self._key = packet
             try:

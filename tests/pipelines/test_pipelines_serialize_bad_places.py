@@ -155,6 +155,13 @@ def test_sources_below_the_output_are_refused_since_files_there_are_replaced(
     assert not (tmp_path / "config.yaml").exists()
 
 
+def test_a_worker_that_fits_on_no_machine_is_told_instead_of_waited_for(
+    serialize: Serialize, videos: Path, tmp_path: Path, local_ray: None
+) -> None:
+    ended = serialize(videos, tmp_path / "out", "workers.cut.num_cpus=64")
+    assert_refused(ended, 4, "workers.cut: each worker needs 64 CPU", "ask for less")
+
+
 def test_an_output_that_is_a_file_is_told(serialize: Serialize, videos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     assert_refused(serialize(videos, tmp_path / "out"), 4, f"output={tmp_path}/out: ", "is not a folder")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from PIL import Image
 import mien.datasets
 from command_line import Ended, run_here, run_process
 from hostile_videos import EXPECTED, NUM_GOOD_FRAMES, write_good, write_hostile
+from mien.clips.clip import Clip, Source
+from mien.clips.sampling import StrideConfig
 from mien.datasets.dataset import Dataset
 from mien.datasets.verify import verify
+from mien.video.probe import probe
 
 UNPRINTABLE = "two\nlines.mp4"
 NOT_UTF8 = b"caf\xe9.mp4"
@@ -28,6 +32,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory, faces_dir: Path) -> Path:
     Path(os.fsdecode(bytes(folder) + b"/" + NOT_UTF8)).touch()
     (folder / "photo.jpg").write_bytes((folder / "photo_jpeg.mp4").read_bytes())
     (folder / "leads_nowhere.mp4").symlink_to(folder / "gone.mp4")
+    (folder / "red\x1b[31m.txt").touch()
     return folder
 
 
@@ -87,7 +92,8 @@ def test_files_that_are_no_videos_are_named_and_passed_over(ended: Ended, videos
     skipped = {line.split(maxsplit=1)[1] for line in ended.err.splitlines() if line.startswith("skipped ")}
     assert f"{videos}/photo.jpg: not a video by its ending" in skipped
     assert f"{videos}/leads_nowhere.mp4: is no file, or a link that leads to none" in skipped
-    assert [line for line in skipped if "caf\\udce9.mp4" in line and line.endswith("its name is not UTF-8; rename it")]
+    assert f"'{videos}/caf\\udce9.mp4': its name is not UTF-8; rename it" in skipped
+    assert f"'{videos}/red\\x1b[31m.txt': not a video by its ending" in skipped, "no name paints the terminal"
 
 
 def test_the_good_video_is_made_whole(dataset: Dataset) -> None:
@@ -111,6 +117,13 @@ def test_a_bad_video_is_one_row_that_says_what_is_wrong_and_what_to_do(
     assert "\n" not in row["error"]
     assert "defect of mien" not in row["error"]
     assert row["attempts"] == 1
+
+
+def test_a_video_that_states_no_length_is_planned_like_one_that_cannot_be_read(videos: Path) -> None:
+    info = probe(str(videos / "good.mp4"))
+    source = Source(str(videos / "good.mp4"), 1, 1)
+    clips = list(StrideConfig(length_s=1, stride_s=1).cut(source, lambda _: replace(info, duration_s=0.0)))
+    assert clips == [Clip(source)]
 
 
 def test_a_name_with_a_line_break_stays_on_one_line(dataset: Dataset, ended: Ended) -> None:

@@ -1,0 +1,67 @@
+"""The workers of one stage: what each of them needs, whether there is room for one, and how many to start."""
+
+import sys
+
+import ray
+from pydantic import Field, field_validator
+
+from mien.config import Config
+from mien.errors import PreflightError
+from mien.log import logger
+from mien.pipelines.cluster import ClusterConfig, is_local
+
+
+class PoolConfig(Config):
+    """Resources of one stage."""
+
+    num_cpus: float = Field(1.0, ge=0, allow_inf_nan=False)
+    """CPUs that Ray counts for each worker."""
+
+    num_gpus: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """GPUs of each worker; a fraction shares one."""
+
+    memory_gb: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Memory that Ray counts for each worker; without it Ray does not know what a worker needs."""
+
+    min_workers: int | None = Field(None, ge=1)
+    """Workers that are always there (features); without it as many as the cluster holds when the run starts."""
+
+    max_workers: int | None = Field(None, ge=1)
+    """Workers at most; without it as many as the cluster, while it grows, has room for."""
+
+    @field_validator("num_cpus", "num_gpus")
+    @classmethod
+    def _share_or_whole(cls, count: float) -> float:
+        if count > 1 and count != int(count):
+            raise ValueError("above 1 must be a whole number")
+        return count
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What Ray is told of the memory."""
+        return int(self.memory_gb * 1e9) if self.memory_gb else None
+
+
+def require_room(cluster: ClusterConfig, stage: str, pool: PoolConfig) -> None:
+    """Make sure that a worker of a stage fits on a machine: one that does not would be waited for without end.
+
+    Raises:
+        PreflightError: It fits nowhere, and the cluster does not grow because it is this machine.
+    """
+    needs = {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": float(pool.memory_bytes or 0)}
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(machine.get(name, 0) >= need for name, need in needs.items()) for machine in machines):
+        return
+    wanted = f"{pool.num_cpus:g} CPU, {pool.num_gpus:g} GPU and {pool.memory_gb or 0:g} GB of memory"
+    message = f"workers.{stage}: each worker needs {wanted}, and no machine here has that"
+    if is_local(cluster):
+        raise PreflightError(f"{message}; ask for less, or name a larger cluster in cluster.address")
+    logger.warning("waiting  %s; the run begins when one joins the cluster", message)
+
+
+def num_to_start(pool: PoolConfig) -> int:
+    """As many as fit now, since a pool that starts with one takes minutes to grow; they may hold half of the CPUs."""
+    resources = ray.cluster_resources()
+    room = {"CPU": (resources.get("CPU", 0) / 2, pool.num_cpus), "GPU": (resources.get("GPU", 0), pool.num_gpus)}
+    fitting = [int(there / need) for there, need in room.values() if need]
+    return pool.min_workers or max(1, min([*fitting, pool.max_workers or sys.maxsize]))

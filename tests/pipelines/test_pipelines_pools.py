@@ -1,0 +1,59 @@
+import logging
+from typing import Any
+
+import pytest
+
+from mien.errors import ConfigError, PreflightError
+from mien.pipelines.cluster import ClusterConfig
+from mien.pipelines.pools import PoolConfig, num_to_start, require_room
+from mien.pipelines.serialize import SerializeConfig
+
+LOCAL = ClusterConfig(address="local")
+
+
+@pytest.mark.parametrize("needs", [{"num_cpus": 1}, {"num_cpus": 2}, {"num_cpus": 0.5, "memory_gb": 0.01}])
+def test_a_worker_that_fits_is_let_through(local_ray: None, needs: dict[str, float]) -> None:
+    require_room(LOCAL, "cut", PoolConfig(**needs))
+
+
+@pytest.mark.parametrize(
+    ("needs", "said"),
+    [
+        ({"num_cpus": 3}, "3 CPU, 0 GPU and 0 GB of memory"),
+        ({"num_gpus": 64}, "1 CPU, 64 GPU and 0 GB of memory"),
+        ({"memory_gb": 4e5}, "1 CPU, 0 GPU and 400000 GB of memory"),
+    ],
+)
+def test_a_worker_that_fits_nowhere_is_told_instead_of_waited_for(
+    local_ray: None, needs: dict[str, float], said: str
+) -> None:
+    with pytest.raises(PreflightError, match="ask for less") as raised:
+        require_room(LOCAL, "cut", PoolConfig(**needs))
+    assert str(raised.value).startswith(f"workers.cut: each worker needs {said}, and no machine")
+
+
+def test_a_cluster_may_grow_so_that_waiting_is_said_and_allowed(
+    local_ray: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("mien"), "propagate", True)
+    require_room(ClusterConfig(address="10.0.0.1:6379"), "features", PoolConfig(num_gpus=64))
+    assert "waiting" in caplog.text
+    assert "64 GPU" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "values", [{"num_cpus": 1.5}, {"num_gpus": 2.5}, {"num_cpus": float("inf")}, {"memory_gb": float("inf")}]
+)
+def test_what_ray_cannot_count_is_refused_when_the_config_is_read(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"workers\.cut\.{next(iter(values))}: "):
+        SerializeConfig.parse({"workers": {"cut": values}}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("pool", "num_workers"),
+    [({"num_cpus": 0.5}, 2), ({"num_cpus": 1}, 1), ({"num_cpus": 0.1, "max_workers": 3}, 3), ({"min_workers": 7}, 7)],
+)
+def test_a_pool_starts_with_what_half_of_two_cpus_hold(
+    local_ray: None, pool: dict[str, float], num_workers: int
+) -> None:
+    assert num_to_start(PoolConfig(**pool)) == num_workers
