@@ -94,6 +94,11 @@ def test_stdout_is_one_json_document(
     assert json.loads(ended.out), "one document and nothing else"
 
 
+def test_what_a_library_prints_does_not_reach_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    cli.call("builtins:print", "noise")
+    assert capfd.readouterr() == ("", "noise\n")
+
+
 def test_without_json_a_person_reads_the_same(run: Any, dataset: Dataset) -> None:
     ended = run("inspect", dataset.uri)
     assert ended.code == 0

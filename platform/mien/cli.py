@@ -4,6 +4,7 @@ stdout carries the result alone (one JSON document with `--json`); everything el
 `mien.errors`.
 """
 
+import contextlib
 import importlib
 import json
 import sys
@@ -85,6 +86,12 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def call(target: str, *arguments: Any, **options: Any) -> Any:
+    """What `module:name` returns. Whatever it or a library below it prints goes to stderr: stdout is for results."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return load(target)(*arguments, **options)
+
+
 def read_config(job: str, words: list[str] | None) -> Any:
     """The config of a job from an optional YAML file and overrides, in any order."""
     words = words or []
@@ -151,9 +158,9 @@ def serialize(
     started = time.monotonic()
     config = read_config("serialize", words)
     if dry_run:
-        _emit_plan(*load("mien.pipelines.serialize:dry_run")(config), as_json=as_json)
+        _emit_plan(*call("mien.pipelines.serialize:dry_run", config), as_json=as_json)
         return
-    report = load("mien.pipelines.serialize:run")(config, fresh=fresh, retry_failed=retry_failed)
+    report = call("mien.pipelines.serialize:run", config, fresh=fresh, retry_failed=retry_failed)
     emit(report.to_json(), as_json, lambda: lines(report.summary()))
     finish(started, report.path, f"mien inspect {report.path}")
     report.check(config.max_failed)
@@ -166,9 +173,9 @@ def plan(words: Words = None, dry_run: DryRun = False, as_json: Json = False) ->
     Example: mien plan configs/serialize/faces.yaml source=VIDEOS
     """
     config = read_config("serialize", words)
-    report, rows = load("mien.pipelines.plan:preview_plan")(config)
+    report, rows = call("mien.pipelines.plan:preview_plan", config)
     if config.output and not dry_run:
-        load("mien.pipelines.serialize:plan")(config, load("mien.storage.uri:open_store")(config.output))
+        call("mien.pipelines.serialize:plan", config, call("mien.storage.uri:open_store", config.output))
     _emit_plan(report, rows, as_json=as_json)
 
 
@@ -180,9 +187,9 @@ def _emit_plan(report: Any, rows: list[dict[str, Any]], *, as_json: bool) -> Non
 @app.command()
 def inspect(place: Place, unfinished: Unfinished = False, as_json: Json = False) -> None:
     """Say what is in a dataset: clips, frames, faces, columns, failures."""
-    dataset = load("mien.datasets:open")(place, allow_unfinished=unfinished)
-    summary = load("mien.datasets.inspect:summarize")(dataset)
-    samples = load("mien.datasets.inspect:sample_rows")(dataset)
+    dataset = call("mien.datasets:open", place, allow_unfinished=unfinished)
+    summary = call("mien.datasets.inspect:summarize", dataset)
+    samples = call("mien.datasets.inspect:sample_rows", dataset)
     emit({**summary, "samples": samples}, as_json, lambda: f"{table(samples)}\n\n{lines(summary)}")
 
 
@@ -194,8 +201,8 @@ def head(
     as_json: Json = False,
 ) -> None:
     """Print the first frames of a dataset."""
-    dataset = load("mien.datasets:open")(place, allow_unfinished=unfinished)
-    rows = load("mien.datasets.inspect:head")(dataset, num_rows)
+    dataset = call("mien.datasets:open", place, allow_unfinished=unfinished)
+    rows = call("mien.datasets.inspect:head", dataset, num_rows)
     emit(rows, as_json, lambda: "\n\n".join(lines(row) for row in rows) or "nothing")
 
 
@@ -203,7 +210,7 @@ def head(
 def verify(place: Place, as_json: Json = False) -> None:
     """Recompute every checksum and count, open every shard; exit code 1 if anything is wrong."""
     started = time.monotonic()
-    result = load("mien.datasets.verify:verify")(load("mien.datasets:open")(place))
+    result = call("mien.datasets.verify:verify", call("mien.datasets:open", place))
     emit(result, as_json, lambda: lines(result))
     log.logger.info("took     %.1f s", time.monotonic() - started)
     if not result["ok"]:
@@ -213,7 +220,7 @@ def verify(place: Place, as_json: Json = False) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Try everything that must work on this machine and print the repair; exit code 4 if something does not."""
-    report = load("mien.doctor:examine")()
+    report = call("mien.doctor:examine")
     emit([check._asdict() for check in report], as_json, lambda: "\n".join(map(_checked, report)))
     if any(check.state == "error" for check in report):
         raise load("mien.errors:PreflightError")("something does not work here; the repairs stand above")
@@ -231,7 +238,7 @@ def quickstart(
 ) -> None:
     """Render three sample videos and make a dataset of them: no download but the detector, no account, no GPU."""
     started = time.monotonic()
-    result = load("mien.demos.quickstart:run")(folder)
+    result = call("mien.demos.quickstart:run", folder)
     emit(result, as_json, lambda: lines(result))
     finish(started, result["contact_sheet"], result["next"])
 
@@ -239,19 +246,19 @@ def quickstart(
 @assets_app.command("list")
 def assets_list(as_json: Json = False) -> None:
     """Model files, where they are, and their licence."""
-    _emit_assets(load("mien.assets:status")(), as_json=as_json)
+    _emit_assets(call("mien.assets:status"), as_json=as_json)
 
 
 @assets_app.command("pull")
 def assets_pull(names: AssetNames = None, as_json: Json = False) -> None:
     """Download model files into the cache, checked by their sums."""
-    _emit_assets(load("mien.assets:pull")(names or ()), as_json=as_json)
+    _emit_assets(call("mien.assets:pull", names or ()), as_json=as_json)
 
 
 @assets_app.command("verify")
 def assets_verify(names: AssetNames = None, as_json: Json = False) -> None:
     """Recompute the sums of model files; exit code 4 if one is absent or damaged."""
-    _emit_assets(load("mien.assets:verify")(names or ()), as_json=as_json)
+    _emit_assets(call("mien.assets:verify", names or ()), as_json=as_json)
 
 
 def _emit_assets(found: list[Any], *, as_json: bool) -> None:

@@ -2,20 +2,29 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
+import ray
+import ray.data
 from PIL import Image
 
 import mien.datasets
 from command_line import Ended, run_here, run_process
 from hostile_videos import EXPECTED, NUM_GOOD_FRAMES, write_good, write_hostile
+from mien import schema
 from mien.clips.clip import Clip, Source
 from mien.clips.sampling import StrideConfig
 from mien.datasets.dataset import Dataset
+from mien.datasets.index import rows_to_table
 from mien.datasets.verify import verify
+from mien.pipelines.progress import Tally
+from mien.pipelines.serialize import SerializeConfig
+from mien.pipelines.stages import CUT, CutStage
 from mien.video.probe import probe
 
 UNPRINTABLE = "two\nlines.mp4"
@@ -172,3 +181,25 @@ def test_failures_may_be_tolerated_and_tried_again(
     dataset = mien.datasets.open(output)
     assert {row["attempts"] for row in failures(dataset).values()} == {2}
     assert verify(dataset)["problems"] == []
+
+
+@pytest.mark.slow
+def test_a_video_that_crashes_its_workers_is_given_up_after_some_and_the_others_are_made(
+    local_ray: None, videos: Path, assets_dir: Path
+) -> None:
+    class Crashing(CutStage):
+        def cut(self, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
+            if clip["source_uri"].endswith("empty.mp4"):
+                os._exit(139)
+            return super().cut(clip)
+
+    names = ("good.mp4", "empty.mp4", "text.mp4")
+    plan = rows_to_table((Clip(Source(f"{videos}/{name}", 0, 0)).to_row() for name in names), schema.PLAN)
+    model = ray.put({"face_detector": (assets_dir / "face_detection_short_range.tflite").read_bytes()})
+    stage = Crashing(SerializeConfig(), model, ray.remote(Tally).remote([CUT]))
+    clips = ray.data.from_arrow(plan).repartition(target_num_rows_per_block=1)
+    rows = clips.map_batches(stage, batch_size=1, batch_format="pyarrow").take_all()
+    errors = {Path(json.loads(row["clip"])["source_uri"]).name: json.loads(row["failure"])["error"] for row in rows}
+    assert errors.keys() == set(names)
+    assert "empty.mp4: ended its worker 3 times" in errors["empty.mp4"]
+    assert "has changed since it was planned" in errors["good.mp4"]

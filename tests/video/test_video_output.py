@@ -29,10 +29,13 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
 
 
 def test_nothing_is_left_of_a_failure(tmp_path):
-    path = tmp_path / "a.wav"
-    with pytest.raises(RuntimeError, match="broke"), output(path, "wav") as container:
-        container.add_stream("pcm_s16le", rate=8000, layout="mono")
-        raise RuntimeError("broke")
+    def fail():
+        with output(tmp_path / "a.wav", "wav") as container:
+            container.add_stream("pcm_s16le", rate=8000, layout="mono")
+            raise RuntimeError("broke")
+
+    with pytest.raises(RuntimeError, match="broke"):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -47,27 +47,22 @@ class Hdf5Config(Config):
 
 
 class _Disk(io.FileIO):
-    """A file that keeps its first error for `check` and takes no more: HDF5 crashes if it cannot write to the end."""
+    """A file that keeps its first error and takes no more: HDF5 crashes if it cannot write to the end."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
-        self._error: OSError | None = None
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
         """All bytes, or none after an error."""
         rest = memoryview(data).cast("B")
         num_bytes = len(rest)
-        while rest and self._error is None:
+        while rest and self.error is None:
             try:
                 rest = rest[super().write(rest) :]
             except OSError as error:
-                self._error = error
+                self.error = error
         return num_bytes
-
-    def check(self) -> None:
-        """Raise the OSError of the first write that failed."""
-        if self._error is not None:
-            raise self._error
 
 
 class Hdf5Writer:
@@ -89,9 +84,12 @@ class Hdf5Writer:
             OSError: The disk is full, or took no more for another reason.
         """
         start, self._num_rows = self._num_rows, self._num_rows + frames.num_rows
-        for name in frames.column_names:
-            self._append(name, values_of(frames, name))
-        self._disk.check()
+        try:
+            for name in frames.column_names:
+                self._append(name, values_of(frames, name))
+        finally:
+            if self._disk.error is not None:
+                self._close()
         self._row_splits.append(self._num_rows)
         return start, self._num_rows
 
@@ -100,9 +98,14 @@ class Hdf5Writer:
         self._file.create_dataset("row_splits", data=np.array(self._row_splits, np.int64))
         text = json.dumps([dict(sample) for sample in samples]).encode()
         self._file.create_dataset("samples", data=np.frombuffer(text, np.uint8))
+        self._close()
+
+    def _close(self) -> None:
+        """Close, and raise what went wrong on the disk; HDF5 must not be left open until the interpreter ends."""
         self._file.close()
-        self._disk.check()
         self._disk.close()
+        if self._disk.error is not None:
+            raise self._disk.error
 
     def _append(self, name: str, values: Values) -> None:
         if isinstance(values, np.ndarray):

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ class Counts(NamedTuple):
 
 
 class Tally:
-    """Counts of all workers, as a Ray actor. It is only looked at: what is done is told by the commit records alone."""
+    """Counts of all workers, as a Ray actor. What is done is told by the commit records alone, and not from here."""
 
     def __init__(self, stages: list[str]) -> None:
         """All stages at zero."""
@@ -45,6 +46,16 @@ class Tally:
         self._last = stages[-1]
         self._first_clip_at = 0.0
         self._last_failure = ""
+        self._begun = Counter[str]()
+
+    def begin(self, clip_id: str) -> int:
+        """A worker takes a clip. How often it was taken without an end: above 1, workers died over it."""
+        self._begun[clip_id] += 1
+        return self._begun[clip_id]
+
+    def end(self, clip_id: str) -> None:
+        """The worker survived the clip, whatever came of it."""
+        del self._begun[clip_id]
 
     def add(self, stage: str, frames: int, busy_s: float, failure: str) -> None:
         """One clip went through a stage, or failed there with a message."""

@@ -23,6 +23,9 @@ from mien.video.probe import VideoInfo
 
 CUT, FEATURES = "cut", "features"
 
+MAX_DEATHS = 3
+"""Workers that a clip may cost; a machine that is taken away looks the same, so one is too few."""
+
 
 class Models(NamedTuple):
     """What workers load."""
@@ -65,12 +68,32 @@ class CutStage:
 
     def __call__(self, plan: pa.Table) -> Iterator[pa.Table]:
         """One row of the plan in, one clip out."""
-        cutter = _cutter(self._config, self._model_files)
         for clip in plan.to_pylist():
             started = time.perf_counter()
-            row, num_frames, failure = cut_row(cutter, clip)
+            num_deaths = _begin(self._tally, clip["clip_id"]) - 1
+            row, num_frames, failure = self.cut(clip) if num_deaths < MAX_DEATHS else quarantined(clip, num_deaths)
+            self._tally.end.remote(clip["clip_id"])
             self._tally.add.remote(CUT, num_frames, time.perf_counter() - started, failure)
             yield row
+
+    def cut(self, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
+        """Cut one clip; see `cut_row`."""
+        return cut_row(_cutter(self._config, self._model_files), clip)
+
+
+def _begin(tally: Any, clip_id: str) -> int:
+    """Which attempt at the clip this is; 1 if the machine with the counts is gone, for the clip does not need them."""
+    try:
+        return int(ray.get(tally.begin.remote(clip_id)))
+    except ray.exceptions.RayError:
+        return 1
+
+
+def quarantined(clip: Mapping[str, Any], num_deaths: int) -> tuple[pa.Table, int, str]:
+    """The failure of a clip that ended its workers: Ray would try it again without end."""
+    reason = f"ended its worker {num_deaths} times (a crash, or too little memory); leave it out, or raise workers.cut"
+    failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}.memory_gb and use --retry-failed"))
+    return crossing_row(clip, failure=failure), 0, failure["error"]
 
 
 @cache

@@ -16,7 +16,7 @@ from mien.video.decode import WHOLE, Span
 from mien.video.header import missing_bytes
 from mien.video.limits import NOT_PICTURES, LimitsConfig, Source, allowed_decoder, media_name, open_media, reading
 from mien.video.output import output
-from mien.video.probe import extent
+from mien.video.probe import extent, packets
 
 LEAD_S = 1
 """Decoding starts this long before the span, for codecs whose blocks overlap: Opus needs 80 ms, others less."""
@@ -155,16 +155,16 @@ def _sought(container: Any, stream: Any, start_s: float) -> Iterator[Any]:
     has_moved = goal_s > first_s
     while goal_s > first_s:
         container.seek(round(goal_s / stream.time_base), stream=stream)
-        packets = container.demux(stream)
-        packet = next(packets)
-        if packet.pts is not None and packet.pts * stream.time_base <= start_s - LEAD_S / 2:
+        found = packets(container, stream)
+        packet = next(found, None)
+        if packet is not None and packet.pts is not None and packet.pts * stream.time_base <= start_s - LEAD_S / 2:
             yield packet
-            yield from packets
+            yield from found
             return
         goal_s, back_s = goal_s - back_s, 4 * back_s
     if has_moved:
         container.seek(round((first_s - 1) / stream.time_base), stream=stream)
-    yield from container.demux(stream)
+    yield from packets(container, stream)
 
 
 def _blocks(

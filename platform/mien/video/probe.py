@@ -3,6 +3,8 @@
 All times are seconds on the container's own time line: time stamp times time base. The first frame need not be at 0.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -88,6 +90,12 @@ def extent(container: Any, stream: Any) -> tuple[int, int]:
     return start, max(start, counts_from + duration)
 
 
+def packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets of a stream from where the container stands, and an empty one at the end."""
+    with suppress(IndexError):  # PyAV ends so where streams appeared while it read (MPEG-TS); this one has all come
+        yield from container.demux(stream)
+
+
 def _describe(container: Any, stream: Any, matrix: Matrix, size_bytes: int) -> VideoInfo:
     start, end = extent(container, stream)
     times = _indexed_times(container, stream)
@@ -137,8 +145,8 @@ def _indexed_times(container: Any, stream: Any) -> list[int]:
 
 def _read_times(container: Any, stream: Any, limit: int | None) -> tuple[list[int], int]:
     """Time stamps of packets in order, and the end of the last; packets are read, none is decoded."""
-    packets = islice((packet for packet in container.demux(stream) if packet.pts is not None), limit)
-    spans = sorted((packet.pts, packet.pts + (packet.duration or 0)) for packet in packets)
+    stamped = islice((packet for packet in packets(container, stream) if packet.pts is not None), limit)
+    spans = sorted((packet.pts, packet.pts + (packet.duration or 0)) for packet in stamped)
     return [pts for pts, _ in spans], max((end for _, end in spans), default=int(stream.start_time or 0))
 
 

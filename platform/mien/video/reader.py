@@ -13,6 +13,7 @@ import av
 from av.stream import Discard
 
 from mien.errors import MediaError
+from mien.video.probe import packets
 
 MIN_BLIND_GAP_S = 2
 """A gap between wanted times that is worth a seek where no index tells the keyframes; longer after one in vain."""
@@ -174,7 +175,7 @@ class Reader:
     def _packets(self) -> Iterator[Any]:
         """Packets from where the container stands; None and the end where it cannot be read further."""
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in packets(self._container, self._stream):
                 if packet.size or packet.dts is None:  # an empty one repeats the frame before it in AVI
                     yield packet
         except av.FFmpegError:
