@@ -68,7 +68,7 @@ def _peak(count: int) -> Peak:
         videos = Path(folder) / "videos"
         videos.mkdir()
         places = {"source": str(_copies(videos, count)), "output": f"{folder}/out"}
-        serialize(SerializeConfig.parse({"fps": 5, "preview": {"max_clips": 1}, **places}, "bench"))
+        serialize(SerializeConfig.parse({"fps": 1, "preview": {"max_clips": 1}, **places}, "bench"))
     return peak
 
 
