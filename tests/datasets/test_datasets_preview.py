@@ -47,7 +47,8 @@ def test_the_gallery_shows_each_failure_and_its_reason() -> None:
 @pytest.mark.parametrize("length", [0, 5, 500])
 def test_any_length_of_reason_is_drawn(length: int) -> None:
     row = {**failure_row(make_clip(0), "word " * length + "unbroken" * length), "thumb": b"", "attempts": 1}
-    failure_gallery(index.rows_to_table([row], schema.FAILURES), PreviewConfig())
+    image = pixels(failure_gallery(index.rows_to_table([row], schema.FAILURES), PreviewConfig()))
+    assert num_of(image, RED) > 100
 
 
 def test_nothing_to_show_is_said() -> None:

@@ -12,8 +12,11 @@ LOCAL = ClusterConfig(address="local")
 
 
 @pytest.mark.parametrize("needs", [{"num_cpus": 1}, {"num_cpus": 2}, {"num_cpus": 0.5, "memory_gb": 0.01}])
-def test_a_worker_that_fits_is_let_through(local_ray: None, needs: dict[str, float]) -> None:
+def test_a_worker_that_fits_is_let_through_without_a_word(
+    local_ray: None, needs: dict[str, float], caplog: pytest.LogCaptureFixture
+) -> None:
     require_room(LOCAL, "cut", PoolConfig(**needs))
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
