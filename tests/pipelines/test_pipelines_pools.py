@@ -1,11 +1,12 @@
 import logging
+import math
 from typing import Any
 
 import pytest
 
 from mien.errors import ConfigError, PreflightError
 from mien.pipelines.cluster import ClusterConfig
-from mien.pipelines.pools import PoolConfig, num_to_start, require_room
+from mien.pipelines.pools import PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
 from mien.pipelines.serialize import SerializeConfig
 
 LOCAL = ClusterConfig(address="local")
@@ -60,3 +61,20 @@ def test_a_pool_starts_with_what_half_of_two_cpus_hold(
     local_ray: None, pool: dict[str, float], num_workers: int
 ) -> None:
     assert num_to_start(PoolConfig(**pool)) == num_workers
+
+
+def test_a_local_ray_does_not_grow_a_pool_and_a_cluster_does(local_ray: None) -> None:
+    half = PoolConfig(num_cpus=0.5)
+    assert num_at_most(LOCAL, half) == num_to_start(half)
+    assert num_at_most(ClusterConfig(address="10.0.0.1:6379"), half) is None
+    assert num_at_most(LOCAL, PoolConfig(num_cpus=0.5, max_workers=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_clips", "mean_s", "expected"),
+    [(1000, 1.0, 10), (1000, 30.0, 1), (1000, math.inf, 1), (40, 1.0, 2), (8, 1.0, 1), (1000, 0.0, 62)],
+)
+def test_short_clips_share_a_task_while_there_are_tasks_for_every_cpu(
+    local_ray: None, num_clips: int, mean_s: float, expected: int
+) -> None:
+    assert clips_per_task(num_clips, mean_s) == expected

@@ -1,5 +1,6 @@
-"""The workers of one stage: what each of them needs, whether there is room for one, and how many to start."""
+"""The workers of one stage: what each of them needs, whether there is room for one, how many, and how much at once."""
 
+import math
 import sys
 
 import ray
@@ -9,6 +10,12 @@ from mien.config import Config
 from mien.errors import PreflightError
 from mien.log import logger
 from mien.pipelines.cluster import ClusterConfig, is_local
+
+_TASK_S = 10.0
+"""Seconds of video that are worth a task: Ray takes 0.2 s from the end of one to the start of the next."""
+
+_TASKS_PER_CPU = 8
+"""Tasks at least for each CPU, so that none waits long for the last one."""
 
 
 class PoolConfig(Config):
@@ -27,7 +34,8 @@ class PoolConfig(Config):
     """Workers that are always there (features); without it as many as the cluster holds when the run starts."""
 
     max_workers: int | None = Field(None, ge=1)
-    """Workers at most; without it as many as the cluster, while it grows, has room for."""
+    """Workers at most; without it as many as the cluster, while it grows, has room for (features on a local Ray: as
+    many as it starts with, since more would only take turns on the same cores)."""
 
     @field_validator("num_cpus", "num_gpus")
     @classmethod
@@ -65,3 +73,14 @@ def num_to_start(pool: PoolConfig) -> int:
     room = {"CPU": (resources.get("CPU", 0) / 2, pool.num_cpus), "GPU": (resources.get("GPU", 0), pool.num_gpus)}
     fitting = [int(there / need) for there, need in room.values() if need]
     return pool.min_workers or max(1, min([*fitting, pool.max_workers or sys.maxsize]))
+
+
+def num_at_most(cluster: ClusterConfig, pool: PoolConfig) -> int | None:
+    """Where a pool stops growing; None for never: a local Ray has no more cores than it started with."""
+    return pool.max_workers or (num_to_start(pool) if is_local(cluster) else None)
+
+
+def clips_per_task(num_clips: int, mean_s: float) -> int:
+    """How many clips go through a stage together: short ones in groups, long ones (or of unknown length) alone."""
+    enough_tasks = num_clips / (_TASKS_PER_CPU * max(1.0, ray.cluster_resources().get("CPU", 1.0)))
+    return max(1, int(min(_TASK_S / mean_s if mean_s else math.inf, enough_tasks)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import ray
 import ray.data
 from pydantic import Field
@@ -35,7 +36,7 @@ from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, session
 from mien.pipelines.cut import CutConfig
 from mien.pipelines.plan import PlanConfig, PlanReport, preview_plan, require_video, write_plan
-from mien.pipelines.pools import PoolConfig, num_to_start, require_room
+from mien.pipelines.pools import PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
 from mien.pipelines.progress import Progress, Tally
 from mien.pipelines.sink import ShardSink, Target
 from mien.storage.commit import new_write_id
@@ -60,8 +61,9 @@ class WorkersConfig(Config):
     """The extractor, in actors that keep the network loaded. They hold their CPUs to the end, so that half a CPU each
     leaves the other half of the machine to the tasks that feed them."""
 
-    clips_per_batch: int = Field(1, ge=1)
-    """Clips that a feature actor takes at once; more for short clips, so that its forward passes are full."""
+    clips_per_task: int | None = Field(None, ge=1)
+    """Clips that go through a stage together, and fill the forward passes together; without it as many as make ten
+    seconds of video. A worker that dies takes those of its task with it; they are done again."""
 
 
 class SerializeConfig(PlanConfig, CutConfig):
@@ -263,37 +265,60 @@ def _standing(store: Store) -> SerializeConfig | None:
         ) from None
 
 
+class Pending(NamedTuple):
+    """What is planned, and what of it is done."""
+
+    num_clips: int
+    mean_s: float
+    """Seconds of video in a clip, on average; infinite if one ends where its video does."""
+    skip: np.ndarray
+    """Sorted ids of the clips that are not run."""
+
+    @property
+    def num_left(self) -> int:
+        """Clips to run."""
+        return max(0, self.num_clips - len(self.skip))
+
+
+def _pending(store: Store, retry_failed: bool) -> Pending:
+    made, failed = index.committed(store)
+    num_clips, total_s = 0, 0.0
+    for part in index.read_plan(store, ["start_s", "end_s"]):
+        num_clips += part.num_rows
+        total_s += float(np.sum(part.column("end_s").to_numpy() - part.column("start_s").to_numpy()))
+    return Pending(num_clips, total_s / max(1, num_clips), made if retry_failed else index.merge_ids(made, failed))
+
+
 def _run_pending(config: SerializeConfig, store: Store, models: stages.Models, retry_failed: bool) -> Times:
     """Run the graph over the planned clips that no commit names yet; when it began and had its first clip."""
-    made, failed = index.committed(store)
-    skip = made if retry_failed else index.merge_ids(made, failed)
-    num_clips = sum(part.num_rows for part in index.read_plan(store, ["clip_id"]))
-    if len(skip) >= num_clips:
-        logger.info("resume   all %d clips are done already", num_clips)
+    pending = _pending(store, retry_failed)
+    if not pending.num_left:
+        logger.info("resume   all %d clips are done already", pending.num_clips)
         return 0.0, 0.0
-    if len(skip):
-        logger.info("resume   %d of %d clips are done", len(skip), num_clips)
+    if len(pending.skip):
+        logger.info("resume   %d of %d clips are done", len(pending.skip), pending.num_clips)
     try:
         with session(config.cluster):
             for stage in stages.names(config):
                 require_room(config.cluster, stage, getattr(config.workers, stage))
             tally = ray.remote(Tally).options(num_cpus=0).remote(stages.names(config))
-            progress = Progress(tally, num_clips, len(skip))
+            progress = Progress(tally, pending.num_clips, len(pending.skip))
             with progress.shown():
-                _run_graph(config, store, models, skip, tally)
+                _run_graph(config, store, models, pending, tally)
             logger.info("%s", progress.line())
             return progress.started_at, progress.counts.first_clip_at
     except ray.exceptions.RayError as error:
         raise _cause(error) from error
 
 
-def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, skip: Any, tally: Any) -> None:
+def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, pending: Pending, tally: Any) -> None:
     """The pipeline as a diagram."""
     cut, features = config.workers.cut, config.workers.features
+    per_task = config.workers.clips_per_task or clips_per_task(pending.num_left, pending.mean_s)
     clips = ray.data.read_parquet(f"{store.uri}/{index.PLAN_FOLDER}")
     # 1:1 without what is done; the ids travel once, through the object store.
-    clips = clips.map_batches(stages.DropDoneStage(ray.put(skip)), batch_format="pyarrow")
-    clips = clips.repartition(target_num_rows_per_block=1)
+    clips = clips.map_batches(stages.DropDoneStage(ray.put(pending.skip)), batch_format="pyarrow")
+    clips = clips.repartition(target_num_rows_per_block=per_task)
     # 1:1 clip → all frames of its face tracks, as one row that is never split. One decoder thread, so one CPU.
     clips = clips.map_batches(
         stages.CutStage(config, ray.put(models.files), tally),
@@ -311,12 +336,14 @@ def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, ski
         clips = clips.map_batches(
             stages.FeatureStage,
             fn_constructor_args=(extractor, ray.put(extractor.read_weights()), tally),
-            batch_size=config.workers.clips_per_batch,
+            batch_size=None,  # what one task cut
             batch_format="pyarrow",
             num_cpus=features.num_cpus,
             num_gpus=features.num_gpus,
             memory=features.memory_bytes,
-            compute=ray.data.ActorPoolStrategy(min_size=num_to_start(features), max_size=features.max_workers),
+            compute=ray.data.ActorPoolStrategy(
+                min_size=num_to_start(features), max_size=num_at_most(config.cluster, features)
+            ),
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
     metadata = {"version": mien.__version__, "models": _model_facts(models.files, extractor)}
