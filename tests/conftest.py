@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from buckets import BUCKET
+from mien.storage.emulator import Emulator
+
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("MIEN_SHARED", ROOT.parent / "shared"))
 
@@ -35,8 +38,18 @@ def assets_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One local Ray for the whole session, ended by its own handle."""
+def emulator() -> Iterator[Emulator]:
+    """One emulator of Cloud Storage with one bucket; `gs://` leads to it in this process and those it starts."""
+    with Emulator() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        patch.setenv("MIEN_RETRY_S", "10")
+        server.create_bucket(BUCKET)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def local_ray(emulator: Emulator) -> Iterator[None]:
+    """One local Ray for the whole session, ended by its own handle; its workers know the emulator."""
     from mien.pipelines import cluster
 
     with cluster.session(cluster.ClusterConfig(num_cpus=2, object_store_gb=0.5)):

@@ -8,6 +8,7 @@
     ├── RefusedError             5   the output exists and was made with another config
     ├── StorageError             1   a file or object could not be read or written
     │   ├── AlreadyExists        1   a write-once name is taken
+    │   ├── Unavailable          1   the service did not answer for longer than its operations are tried again
     │   └── CommitUnknown        1   it is unknown whether a commit took effect; nothing was deleted
     ├── DatasetError             1   a dataset that is unfinished, damaged or not a dataset
     └── ClipError                –   one clip cannot be made; becomes a row of failures.parquet
@@ -59,6 +60,10 @@ class StorageError(MienError):
 
 class AlreadyExists(StorageError):
     """A write-once name is already taken."""
+
+
+class Unavailable(StorageError):
+    """A storage service did not answer for as long as an operation is tried again; nothing is known to be wrong."""
 
 
 class CommitUnknown(StorageError):

@@ -67,7 +67,7 @@ def main(wanted: list[str]) -> int:
     """Exit code."""
     chosen = names(wanted)
     results = only_for_results()
-    sys.path.insert(0, str(FOLDER))
+    sys.path[:0] = [str(FOLDER), str(FOLDER.parent)]
     broken = 0
     for name in chosen:
         print(f"{name} ...", file=sys.stderr, flush=True)

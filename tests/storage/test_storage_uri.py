@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from mien.errors import ConfigError
-from mien.storage.uri import canonical, open_store
+from mien.storage.gcs import GcsStore
+from mien.storage.uri import canonical, contains, open_store
 
 
 def test_spellings_of_one_place_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,7 +19,7 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert canonical("~/videos") == str(tmp_path.resolve() / "videos")
 
 
-@pytest.mark.parametrize("place", ["gs://bucket/x", "s3://bucket/x", "http://host/x"])
+@pytest.mark.parametrize("place", ["s3://bucket/x", "http://host/x"])
 def test_other_schemes_are_refused_by_name(place: str) -> None:
     with pytest.raises(ConfigError, match=place.split("/")[0]):
         canonical(place)
@@ -28,3 +29,26 @@ def test_opening_a_store_creates_nothing(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "new"))
     assert list(store.list()) == []
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/a/b", "gs://bucket/a/b/", "gs://bucket/a/b//"])
+def test_a_prefix_of_a_bucket_has_one_spelling(place: str) -> None:
+    assert canonical(place) == "gs://bucket/a/b"
+    assert isinstance(open_store(place), GcsStore)
+    assert open_store(place).uri == "gs://bucket/a/b"
+
+
+@pytest.mark.parametrize(
+    "place", ["gs://", "gs:///x", "gs://B/x", "gs://bucket/../x", "gs://bucket/a//b", "gs://bucket/a\n"]
+)
+def test_what_cannot_be_an_object_is_refused(place: str) -> None:
+    with pytest.raises(ConfigError, match=r"^'gs://"):
+        canonical(place)
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "expected"),
+    [("/a", "/a", True), ("/a", "/a/b", True), ("/a", "/ab", False), ("/", "/a", True), ("gs://b", "gs://b/x", True)],
+)
+def test_a_place_contains_itself_and_what_lies_below(outer: str, inner: str, expected: bool) -> None:
+    assert contains(outer, inner) is expected

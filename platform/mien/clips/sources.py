@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pydantic import field_validator
@@ -12,7 +12,7 @@ from mien.clips.clip import Source
 from mien.config import Config
 from mien.errors import PreflightError, StorageError
 from mien.storage.local import translated
-from mien.storage.uri import canonical
+from mien.storage.uri import GCS, Entry, canonical, is_bucket
 
 _GLOB = re.compile(r"[*?\[]")
 
@@ -62,6 +62,9 @@ def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]
 
 
 def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    if is_bucket(place):
+        yield from _in_bucket(canonical(place), config)
+        return
     root = Path(canonical(place))
     if root.is_dir():
         yield from _in_folder(root, config)
@@ -71,6 +74,37 @@ def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
         yield from _by_pattern(root, config)
     else:
         raise PreflightError(f"{place}: does not exist; give a folder of videos, a video or a pattern as source=PLACE")
+
+
+def _in_bucket(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    """Objects below a prefix, of a pattern, or the one named; in the order of their names."""
+    from mien.storage.gcs import GcsStore
+
+    bucket, _, name = place.removeprefix(GCS).partition("/")
+    store, num_found = GcsStore(GCS + bucket), 0
+    is_pattern = bool(_GLOB.search(name))
+    for entry in store.glob(name) if is_pattern else store.list(name):
+        is_named = entry.name == name
+        if not (is_pattern or is_named or entry.name.startswith(f"{name}/" if name else "")):
+            continue  # another name that begins alike
+        num_found += 1
+        yield _object(store.uri, entry, config, is_named and not is_pattern)
+    if not num_found and not is_pattern:
+        raise PreflightError(f"{place}: holds nothing; give a prefix with videos, a video or a pattern as source=PLACE")
+
+
+def _object(bucket: str, entry: Entry, config: SourcesConfig, is_named: bool) -> Source | Skipped:
+    uri, path = f"{bucket}/{entry.name}", PurePosixPath(entry.name)
+    if not uri.isprintable():
+        return Skipped(ascii(uri), "its name has unprintable characters; rename it")
+    if not is_named and path.suffix.lower() not in config.suffixes:
+        return Skipped(uri, "not a video by its ending")
+    return Source(uri, entry.size_bytes, entry.generation, _subject(path.stem, config))
+
+
+def _subject(stem: str, config: SourcesConfig) -> str:
+    match = re.search(config.subject_pattern, stem) if config.subject_pattern else None
+    return (match[1] or "") if match else ""
 
 
 def _in_folder(root: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
@@ -118,5 +152,4 @@ def _skipped(path: Path, why: str) -> Skipped:
 def _source(path: Path, config: SourcesConfig) -> Source:
     with translated(path):
         stat = path.stat()
-    match = re.search(config.subject_pattern, path.stem) if config.subject_pattern else None
-    return Source(str(path), stat.st_size, stat.st_mtime_ns, (match[1] or "") if match else "")
+    return Source(str(path), stat.st_size, stat.st_mtime_ns, _subject(path.stem, config))

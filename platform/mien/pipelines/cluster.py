@@ -25,6 +25,10 @@ WORKER_ENVIRONMENT = {
 """Environment of every worker process that mien starts: nothing is sent anywhere, no library makes its own pool."""
 
 
+GCS_ERRORS = ("Retry policy exhausted", "UNAVAILABLE", "429", "503", "Connection reset", "does not answer")
+"""Messages of a bucket that Ray Data tries again; by itself it knows those of AWS alone."""
+
+
 class ClusterConfig(Config):
     """Where Ray runs."""
 
@@ -54,7 +58,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
             _connect(config)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise PreflightError(f"Ray does not start ({' '.join(str(error).split())[:300]}); run `mien doctor`") from error
-    _silence_ray_data()
+    _set_up_ray_data()
     try:
         yield
     finally:
@@ -78,9 +82,11 @@ def _quiet() -> Iterator[None]:
         os.close(null)
 
 
-def _silence_ray_data() -> None:
+def _set_up_ray_data() -> None:
     """Ray's bars, notes and traces stay off the terminal, which shows ours; its log files keep everything."""
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.retried_io_errors = [*dict.fromkeys([*context.retried_io_errors, *GCS_ERRORS])]
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):
             handler.setLevel(logging.ERROR if is_debug() else logging.CRITICAL)

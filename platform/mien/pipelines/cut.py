@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +11,16 @@ from pydantic import Field, field_validator
 from mien import schema
 from mien.config import Config
 from mien.datasets.frames import Values, to_table
-from mien.errors import FaceError, MediaError
+from mien.errors import FaceError, MediaError, StorageError, Unavailable
 from mien.faces.crop import CropConfig, crop, crop_box, encode_jpeg, thumbnail
 from mien.faces.detect import Detector
 from mien.faces.follow import FacesConfig, Followed, TrackSummary, choose, follow
 from mien.faces.landmarks import Landmarker, LandmarksConfig, Mesh
 from mien.faces.track import TrackedFace
+from mien.storage.source import opened
+from mien.storage.uri import Entry
 from mien.video.decode import Frame, Span, decode_clip
-from mien.video.limits import LimitsConfig
+from mien.video.limits import LimitsConfig, media_name
 from mien.video.probe import VideoInfo, probe
 
 _THUMB_SIDE_PX = 192
@@ -28,6 +29,10 @@ _THUMB_QUALITY = 80
 
 class CutConfig(Config):
     """How a clip becomes crops."""
+
+    fetch: Literal["ranges", "whole"] = "ranges"
+    """How a video in a bucket is read: the ranges that a clip needs, or all of it first, checked against its sum. Whole
+    is cheaper where clips cover most of a video; a source on a local disk is read in place."""
 
     fps: float | None = Field(None, gt=0, le=1000, allow_inf_nan=False)
     """Frames per second to take; every frame by default."""
@@ -117,22 +122,30 @@ class Cutter:
         Raises:
             MediaError: The source cannot be read, has changed since it was planned, or has no frame in the span.
             FaceError: The faces do not meet the policy.
+            Unavailable: The bucket did not answer.
         """
         self.thumbs = Thumbs(self._config.num_thumbs)
-        source = str(clip["source_uri"])
-        _check_unchanged(clip)
-        info = probe(source, self._limits)
-        span = Span(clip["start_s"], clip["end_s"])
-        frames = decode_clip(source, span, fps=self._config.fps, limits=self._limits)
-        cut = _Cut(self._config, self._landmarker, self.thumbs)
+        uri, span = str(clip["source_uri"]), Span(clip["start_s"], clip["end_s"])
+        planned = Entry(uri, clip["source_bytes"], clip["source_generation"])
         try:
-            for followed in follow(frames, self._detector, self._config.faces):
-                cut.add(followed)
-            if not cut.pts:
-                raise MediaError(f"{source}: has no frame between {span.start_s:g} s and {span.end_s:g} s")
-            return CutClip(info, cut.table(clip["clip_id"]))
+            with opened(uri, planned, whole=self._config.fetch == "whole") as source:
+                info = probe(source, self._limits)
+                return CutClip(info, self._frames(source, span, clip["clip_id"]))
+        except Unavailable:
+            raise  # says nothing of this clip
+        except StorageError as error:
+            raise MediaError(f"{error}; bring it back and use --retry-failed") from None
         except FaceError as error:
-            raise FaceError(f"{source}: {error}; leave it out or loosen faces in the config") from None
+            raise FaceError(f"{uri}: {error}; leave it out or loosen faces in the config") from None
+
+    def _frames(self, source: str | BinaryIO, span: Span, clip_id: str) -> pa.Table:
+        cut = _Cut(self._config, self._landmarker, self.thumbs)
+        frames = decode_clip(source, span, fps=self._config.fps, limits=self._limits)
+        for followed in follow(frames, self._detector, self._config.faces):
+            cut.add(followed)
+        if not cut.pts:
+            raise MediaError(f"{media_name(source)}: has no frame between {span.start_s:g} s and {span.end_s:g} s")
+        return cut.table(clip_id)
 
 
 class _Cut:
@@ -221,14 +234,3 @@ def _mesh_columns(length: int, rows: np.ndarray, meshes: list[Mesh | None]) -> d
             column[row] = getattr(mesh, name)
         columns[name] = column
     return columns
-
-
-def _check_unchanged(clip: Mapping[str, Any]) -> None:
-    source = Path(str(clip["source_uri"]))
-    try:
-        stat = source.stat()
-    except OSError as error:
-        reason = f"cannot be read ({error.strerror}); bring it back and use --retry-failed"
-        raise MediaError(f"{source}: {reason}") from None
-    if (stat.st_size, stat.st_mtime_ns) != (clip["source_bytes"], clip["source_generation"]):
-        raise MediaError(f"{source}: has changed since it was planned; plan it again into a new output")

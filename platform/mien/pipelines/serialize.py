@@ -2,9 +2,7 @@
 
 import contextlib
 import hashlib
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,24 +23,24 @@ from mien.errors import (
     AlreadyExists,
     ConfigError,
     MienError,
-    PreflightError,
     RefusedError,
     StorageError,
     TooManyFailures,
 )
-from mien.features.registry import ExtractorConfig, Resolved, resolve
+from mien.features.registry import ExtractorConfig, Resolved
 from mien.log import logger
 from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, session
 from mien.pipelines.cut import CutConfig
-from mien.pipelines.plan import PlanConfig, PlanReport, preview_plan, require_video, write_plan
+from mien.pipelines.plan import PlanConfig, PlanReport, preview_plan, write_plan
 from mien.pipelines.pools import PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
+from mien.pipelines.preflight import Ready, preflight, require_output
 from mien.pipelines.progress import Progress, Tally
 from mien.pipelines.sink import ShardSink, Target
 from mien.storage.commit import new_write_id
-from mien.storage.uri import Store, canonical, open_store
+from mien.storage.uri import Store, arrow_place, canonical, open_store
 
-_NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview", "min_free_gb"}
+_NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview", "min_free_gb", "fetch"}
 """Keys that do not change what is in the dataset: they may differ when a run is resumed."""
 
 _MAX_FAILURES_SHOWN = 10
@@ -160,16 +158,16 @@ def run(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = Fa
         StorageError: The output could not be written; what was committed stays, the same command resumes.
     """
     store = open_store(config.output)
-    models, extractor = _preflight(config)
+    ready = preflight(config)
     if fresh and _standing(store):
         publish.remove(store)
-    plan(config, store)
-    times = _run_pending(config, store, stages.Models(models, extractor), retry_failed)
+    _plan_once(config, store)
+    times = _run_pending(config, store, ready, retry_failed)
     provenance = {
         "version": mien.__version__,
         "fingerprint": fingerprint(config.identity()),
         "source": canonical(config.source),
-        "models": index.committed_models(store) or _model_facts(models, extractor),
+        "models": index.committed_models(store) or _model_facts(ready.models, ready.extractor),
     }
     dataset = publish.publish(store, config.card, config.preview, provenance)
     store.clear_scratch()
@@ -183,8 +181,11 @@ def plan(config: SerializeConfig, store: Store) -> None:
         PreflightError: The output cannot be written, or the source holds no video.
         RefusedError: The output was made with another config, or holds something else.
     """
-    _require_places(config)
-    _probe_output(store, config.min_free_gb)
+    require_output(config)
+    _plan_once(config, store)
+
+
+def _plan_once(config: SerializeConfig, store: Store) -> None:
     _claim(config, store)
     if not index.plan_files(store):
         report = write_plan(config, store)
@@ -193,45 +194,8 @@ def plan(config: SerializeConfig, store: Store) -> None:
 
 def dry_run(config: SerializeConfig) -> tuple[PlanReport, list[dict[str, Any]]]:
     """What a run would do, by the same code; nothing is written."""
-    _preflight(config)
+    preflight(config, writes=False)
     return preview_plan(config)
-
-
-def _preflight(config: SerializeConfig) -> tuple[dict[str, bytes], Resolved | None]:
-    """What can be known before the first clip. Returns the model files and the resolved extractor."""
-    _require_places(config)
-    require_video(config)
-    names = ["face_detector", *(["face_landmarker"] if config.landmarks else [])]
-    models = {name: assets.read(name) for name in names}
-    extractor = resolve(config.features) if config.features else None
-    return models, extractor
-
-
-def _require_places(config: SerializeConfig) -> None:
-    """Source and output must be given and lie apart: mien replaces and deletes files below its output."""
-    for key in ("source", "output"):
-        if not getattr(config, key):
-            raise ConfigError(f"{key}: is required; add it to the file or as {key}=PLACE")
-    source, output = Path(canonical(config.source)), Path(canonical(config.output))
-    if source.is_relative_to(output):
-        raise ConfigError(f"output: the source {config.source} lies in {config.output}; choose another folder")
-
-
-def _probe_output(store: Store, min_free_gb: float) -> None:
-    """Write and delete a small object, and look at the free space."""
-    name = f".probe-{fingerprint({'output': store.uri})[:8]}"
-    try:
-        store.replace(name, b"mien")
-        store.delete(name)
-        free_gb = shutil.disk_usage(store.uri).free / 1e9
-    except (StorageError, OSError) as error:
-        reason = str(error).removeprefix(f"{store.uri}/{name}: ")
-        raise PreflightError(f"output={store.uri}: {reason}") from None
-    if free_gb < min_free_gb:
-        raise PreflightError(
-            f"output={store.uri}: only {free_gb:.2f} GB free, {min_free_gb:g} GB are asked for; "
-            "free some space or set min_free_gb"
-        )
 
 
 def _claim(config: SerializeConfig, store: Store) -> None:
@@ -289,7 +253,7 @@ def _pending(store: Store, retry_failed: bool) -> Pending:
     return Pending(num_clips, total_s / max(1, num_clips), made if retry_failed else index.merge_ids(made, failed))
 
 
-def _run_pending(config: SerializeConfig, store: Store, models: stages.Models, retry_failed: bool) -> Times:
+def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_failed: bool) -> Times:
     """Run the graph over the planned clips that no commit names yet; when it began and had its first clip."""
     pending = _pending(store, retry_failed)
     if not pending.num_left:
@@ -304,31 +268,32 @@ def _run_pending(config: SerializeConfig, store: Store, models: stages.Models, r
             tally = ray.remote(Tally).options(num_cpus=0).remote(stages.names(config))
             progress = Progress(tally, pending.num_clips, len(pending.skip))
             with progress.shown():
-                _run_graph(config, store, models, pending, tally)
+                _run_graph(config, store, ready, pending, tally)
             logger.info("%s", progress.line())
             return progress.started_at, progress.counts.first_clip_at
     except ray.exceptions.RayError as error:
         raise _cause(error) from error
 
 
-def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, pending: Pending, tally: Any) -> None:
+def _run_graph(config: SerializeConfig, store: Store, ready: Ready, pending: Pending, tally: Any) -> None:
     """The pipeline as a diagram."""
     cut, features = config.workers.cut, config.workers.features
     per_task = config.workers.clips_per_task or clips_per_task(pending.num_left, pending.mean_s)
-    clips = ray.data.read_parquet(f"{store.uri}/{index.PLAN_FOLDER}")
+    place, filesystem = arrow_place(f"{store.uri}/{index.PLAN_FOLDER}")
+    clips = ray.data.read_parquet(place, filesystem=filesystem)
     # 1:1 without what is done; the ids travel once, through the object store.
     clips = clips.map_batches(stages.DropDoneStage(ray.put(pending.skip)), batch_format="pyarrow")
     clips = clips.repartition(target_num_rows_per_block=per_task)
     # 1:1 clip → all frames of its face tracks, as one row that is never split. One decoder thread, so one CPU.
     clips = clips.map_batches(
-        stages.CutStage(config, ray.put(models.files), tally),
+        stages.CutStage(config, ray.put(ready.models), tally),
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=cut.num_cpus,
         memory=cut.memory_bytes,
         compute=ray.data.TaskPoolStrategy(cut.max_workers),
     )
-    extractor = models.extractor
+    extractor = ready.extractor
     if extractor is not None:
         standing = index.committed_models(store).get("feature", {}).get("dtype")
         extractor = stages.pin_dtype(extractor, standing, features.num_gpus)
@@ -346,7 +311,7 @@ def _run_graph(config: SerializeConfig, store: Store, models: stages.Models, pen
             ),
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
-    metadata = {"version": mien.__version__, "models": _model_facts(models.files, extractor)}
+    metadata = {"version": mien.__version__, "models": _model_facts(ready.models, extractor)}
     target = Target(store.uri, new_write_id(), config.format, metadata)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
 

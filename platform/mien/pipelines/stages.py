@@ -4,14 +4,14 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 
 from mien.datasets.frames import deserialize, serialize, values_of, with_column
-from mien.errors import ClipError, FaceError, MediaError
+from mien.errors import ClipError, FaceError, MediaError, Unavailable
 from mien.faces.detect import BlazeFace
 from mien.faces.landmarks import Landmarker
 from mien.features.extractor import Extractor
@@ -25,15 +25,6 @@ CUT, FEATURES = "cut", "features"
 
 MAX_DEATHS = 3
 """Workers that a clip may cost; a machine that is taken away looks the same, so one is too few."""
-
-
-class Models(NamedTuple):
-    """What workers load."""
-
-    files: dict[str, bytes]
-    """Model files by the names of `mien.assets`."""
-    extractor: Resolved | None
-    """What the driver found of the extractor."""
 
 
 def names(config: Any) -> list[str]:
@@ -104,12 +95,18 @@ def _cutter(config: Any, model_files: Any) -> Cutter:
 
 
 def cut_row(cutter: Cutter, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
-    """Cut one clip; whatever goes wrong becomes its failure, so that no other clip is touched."""
+    """Cut one clip; whatever goes wrong with it becomes its failure, so that no other clip is touched.
+
+    Raises:
+        Unavailable: The bucket did not answer: no clip would fare better, and this one is not to blame.
+    """
     try:
         cut = cutter(clip)
     except (MediaError, FaceError) as error:
         stage = "decode" if isinstance(error, MediaError) else "faces"
         failure = failure_of(clip, stage, error, cutter.thumbs.middle())
+    except Unavailable:
+        raise
     except Exception as defect:  # noqa: BLE001  a defect met on one video must not end the run of a thousand others
         reason = f"{type(defect).__name__}: {defect}; a defect of mien, please report it"
         failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())

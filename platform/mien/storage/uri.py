@@ -1,10 +1,14 @@
 """What a user writes as a place, made canonical, and the store behind it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mien.errors import ConfigError
+
+GCS = "gs://"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 
 class Entry(NamedTuple):
@@ -14,7 +18,7 @@ class Entry(NamedTuple):
     """Relative to the store's root, with `/` between parts."""
     size_bytes: int
     generation: int
-    """Changes whenever the content may have changed: modification time in ns of a local file."""
+    """Changes whenever the content may have changed: an object's generation, the modification time in ns of a file."""
 
 
 class Store(Protocol):
@@ -52,23 +56,59 @@ class Store(Protocol):
         """Remove what killed writers left behind; only right when no writer can be alive."""
 
 
+def is_bucket(place: str) -> bool:
+    """Whether a place lies in a bucket."""
+    return place.startswith(GCS)
+
+
 def canonical(place: str) -> str:
-    """Absolute form of a local path; two spellings of one place give one string.
+    """Absolute form of a local path or of `gs://bucket/prefix`; two spellings of one place give one string.
 
     Raises:
         ConfigError: It is no path, or its scheme is not one that mien can read or write.
     """
+    if is_bucket(place):
+        return _canonical_object(place)
     scheme, separator, rest = place.partition("://")
     if separator and scheme != "file":
-        raise ConfigError(f"{place}: {scheme}:// is not supported here; give a local path")
+        raise ConfigError(f"{place}: {scheme}:// is not supported; give a local path or gs://BUCKET/PREFIX")
     try:
         return str(Path(rest if separator else place).expanduser().absolute().resolve())
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a null character
         raise ConfigError(f"{place!r}: is no usable path: {error}; give another") from None
 
 
+def _canonical_object(place: str) -> str:
+    bucket, _, name = place.removeprefix(GCS).partition("/")
+    parts = name.rstrip("/").split("/") if name.rstrip("/") else []
+    if not _BUCKET.fullmatch(bucket):
+        raise ConfigError(f"{place!r}: {bucket!r} is no name of a bucket; give gs://BUCKET/PREFIX")
+    if {"", ".", ".."} & set(parts) or any(not char.isprintable() for char in name):
+        raise ConfigError(f"{place!r}: has an empty or dotted part, or an unprintable character; give another")
+    return GCS + "/".join([bucket, *parts])
+
+
+def contains(outer: str, inner: str) -> bool:
+    """Whether one canonical place is another, or lies below it."""
+    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
+
+
 def open_store(place: str) -> Store:
     """The store whose root is at the given place; nothing is created yet."""
+    place = canonical(place)
+    if is_bucket(place):
+        from mien.storage.gcs import GcsStore
+
+        return GcsStore(place)
     from mien.storage.local import LocalStore
 
-    return LocalStore(Path(canonical(place)))
+    return LocalStore(Path(place))
+
+
+def arrow_place(place: str) -> tuple[str, Any]:
+    """A canonical place as pyarrow and Ray want it: a path, and the file system it lies on (None for the local one)."""
+    if not is_bucket(place):
+        return place, None
+    from mien.storage.gcs_client import arrow_filesystem
+
+    return place.removeprefix(GCS), arrow_filesystem()

@@ -30,6 +30,7 @@ AUDIO_CODECS = (
     *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_mulaw", "pcm_alaw"),
 )
 
+AV1 = ("libdav1d", "av1")
 NOT_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 BORDER_PX = 128
 """At least what a decoder adds to a side for its blocks and motion vectors."""
@@ -58,6 +59,20 @@ class LimitsConfig(Config):
     """Decoders that may run, by FFmpeg's names."""
     num_threads: int = Field(1, ge=1, le=64)
     """Threads of one decoder; a pipeline runs one decoder per core."""
+
+
+def missing_decoders(limits: LimitsConfig) -> list[str]:
+    """Codecs on the list that this build of FFmpeg cannot decode; AV1 has two names, and one of them is enough."""
+    there = {codec.name for codec in map(_decoder, limits.codecs) if codec is not None}
+    missing = [name for name in limits.codecs if name not in there]
+    return [name for name in missing if name not in AV1 or not there & set(AV1)]
+
+
+def _decoder(name: str) -> Any:
+    try:
+        return av.Codec(name, "r")
+    except av.codec.codec.UnknownCodecError:
+        return None
 
 
 @contextmanager
@@ -178,12 +193,13 @@ def _vetted(source: Source, limits: LimitsConfig, name: str) -> Iterator[Any]:
 @contextmanager
 def _opened(source: Source, options: dict[str, str], limits: LimitsConfig) -> Iterator[Any]:
     options = options | {"protocol_whitelist": "file", "format_whitelist": ",".join(limits.containers)}
+    buffer_size = 1 << 18
     if isinstance(source, str | os.PathLike):
         file: Any = "file:" + os.path.abspath(source)  # noqa: PTH100  keeps bytes that are not UTF-8
     else:
         source.seek(0)
-        file = source
-    with av.open(file, "r", options=options, metadata_errors="replace", buffer_size=1 << 18) as container:
+        file, buffer_size = source, 1 << 16  # an object of a bucket: what is asked for is fetched
+    with av.open(file, "r", options=options, metadata_errors="replace", buffer_size=buffer_size) as container:
         yield container
 
 

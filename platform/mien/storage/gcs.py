@@ -1,0 +1,179 @@
+"""A bucket as a store: write-once names by generation preconditions, every whole object checked by its CRC32C."""
+
+import atexit
+import base64
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import google_crc32c
+from google.api_core import exceptions
+from google.cloud import storage
+
+from mien.errors import AlreadyExists, StorageError
+from mien.storage.gcs_client import bounds, client, pinned, project, translated
+from mien.storage.uri import GCS, Entry
+
+_MAX_FETCHED = 16
+"""Local copies that `fetch` keeps; a shard is about 64 to 256 MB."""
+
+
+class GcsStore:
+    """Objects below a prefix of a bucket."""
+
+    def __init__(self, uri: str) -> None:
+        """Take a canonical `gs://bucket[/prefix]`; nothing is asked yet."""
+        self.uri = uri
+        self._bucket, _, prefix = uri.removeprefix(GCS).partition("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    def put_new(self, name: str, data: bytes) -> None:
+        """Create an object that must not exist: generation 0 is the precondition, also when the client tries again."""
+        with translated(self._name(name)):
+            self._blob(name).upload_from_string(data, if_generation_match=0, checksum="crc32c", **bounds())
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write an object; readers see the old one or the new one."""
+        with translated(self._name(name)):
+            self._blob(name).upload_from_string(data, checksum="crc32c", **bounds())
+
+    def publish(self, path: Path, name: str) -> None:
+        """Upload a file under a free name, in pieces that are tried again one by one."""
+        try:
+            with translated(self._name(name)):
+                blob = self._blob(name)
+                blob.upload_from_filename(str(path), if_generation_match=0, checksum="crc32c", **bounds())
+        except AlreadyExists:
+            if not self._holds(name, path):  # else the reply to our own upload was lost
+                raise
+
+    def read(self, name: str) -> bytes:
+        """All bytes of one object, checked."""
+        with translated(self._name(name)):
+            return bytes(self._blob(name).download_as_bytes(checksum="crc32c", **bounds()))
+
+    def read_range(self, name: str, start: int, stop: int, generation: int | None = None) -> bytes:
+        """Bytes [start, stop) of one object, of exactly the given generation. Nobody checks a range."""
+        with translated(self._name(name)), pinned(self._name(name)):
+            blob = self._blob(name, generation)
+            return bytes(
+                blob.download_as_bytes(start=start, end=stop - 1, checksum=None, raw_download=True, **bounds())
+            )
+
+    def fetch(self, name: str) -> Path:
+        """A checked local copy; the last few are kept while the process lives."""
+        entry = self.stat(name)
+        return _copies().get(self, name, entry.generation)
+
+    def download(self, name: str, path: Path, generation: int | None = None) -> None:
+        """Write one object to a local file, checked."""
+        with translated(self._name(name)), pinned(self._name(name)):
+            self._blob(name, generation).download_to_filename(str(path), checksum="crc32c", **bounds())
+
+    def stat(self, name: str) -> Entry:
+        """Size and generation of one object."""
+        with translated(self._name(name)):
+            blob = client().bucket(self._bucket).get_blob(self._prefix + name, **bounds())
+        if blob is None:
+            raise StorageError(f"{self._name(name)}: does not exist")
+        return Entry(name, blob.size, blob.generation)
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Objects in the order of their names; placeholders of folders are left out."""
+        return self._listed(prefix=self._prefix + prefix)
+
+    def glob(self, pattern: str) -> Iterator[Entry]:
+        """Objects whose name matches: `*` within a part, `**` across parts."""
+        return self._listed(match_glob=self._prefix + pattern)
+
+    def _listed(self, **which: str) -> Iterator[Entry]:
+        with translated(self.uri):
+            fields = "items(name,size,generation),nextPageToken"
+            for blob in client().list_blobs(self._bucket, fields=fields, **which, **bounds()):
+                if not blob.name.endswith("/"):
+                    yield Entry(blob.name.removeprefix(self._prefix), blob.size, blob.generation)
+
+    def delete(self, name: str) -> None:
+        """Remove one object; one that is gone already counts as removed, since the reply to our own try may be lost."""
+        with translated(self._name(name)), contextlib.suppress(exceptions.NotFound):
+            self._blob(name).delete(**bounds())
+
+    def about(self) -> str:
+        """Region of the bucket and the project that pays for quota, for a person."""
+        try:
+            with translated(self.uri):
+                bucket = client().get_bucket(self._bucket, **bounds())
+            region = f"{bucket.location or 'unknown region'} {bucket.storage_class or ''}".strip()
+        except StorageError:  # needs a right of its own, storage.buckets.get, that nothing else here needs
+            region = "unknown region"
+        return f"{region}, project {project() or 'of the credentials'}"
+
+    def scratch(self) -> Path:
+        """A new local folder."""
+        return Path(tempfile.mkdtemp(prefix="mien-"))
+
+    def clear_scratch(self) -> None:
+        """Nothing unfinished is ever in a bucket: an object appears whole."""
+
+    def _name(self, name: str) -> str:
+        return f"{self.uri}/{name}" if name else self.uri
+
+    def _blob(self, name: str, generation: int | None = None) -> storage.Blob:
+        return client().bucket(self._bucket).blob(self._prefix + name, generation=generation)
+
+    def _holds(self, name: str, path: Path) -> bool:
+        """Whether the object has the bytes of a local file."""
+        with translated(self._name(name)):
+            blob = client().bucket(self._bucket).get_blob(self._prefix + name, **bounds())
+        return blob is not None and blob.size == path.stat().st_size and blob.crc32c == _crc32c(path)
+
+
+def _crc32c(path: Path) -> str:
+    """CRC32C of a file in the form of the service."""
+    checksum = google_crc32c.Checksum()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            checksum.update(chunk)
+    return base64.b64encode(checksum.digest()).decode()
+
+
+class _Copies:
+    """Local copies of objects, by place and generation, in a folder that goes with the process."""
+
+    def __init__(self, process_id: int) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="mien-fetched-"))
+        self._paths = OrderedDict[tuple[str, str, int], Path]()
+        self._process_id = process_id
+        atexit.register(self._remove)
+
+    def get(self, store: GcsStore, name: str, generation: int) -> Path:
+        """The copy; readers that have an older one open keep it, though its name goes."""
+        key = store.uri, name, generation
+        if key not in self._paths:
+            digest = hashlib.sha256(f"{store.uri}/{name}".encode()).hexdigest()[:16]
+            path = self._folder / f"{digest}-{generation}{Path(name).suffix}"
+            store.download(name, path, generation)
+            self._paths[key] = path
+        self._paths.move_to_end(key)
+        while len(self._paths) > _MAX_FETCHED:
+            self._paths.popitem(last=False)[1].unlink(missing_ok=True)
+        return self._paths[key]
+
+    def _remove(self) -> None:
+        if os.getpid() == self._process_id:  # not in a forked child
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _copies() -> _Copies:
+    return _copies_of(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _copies_of(process_id: int) -> _Copies:
+    return _Copies(process_id)

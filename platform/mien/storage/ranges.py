@@ -1,0 +1,97 @@
+"""A large object as a seekable file: ranges are fetched when they are read, and further ahead the longer one reads on.
+
+Made for video containers: a few boxes at the start, an index at either end, then runs of frames from where a seek led.
+No service checks a range against a checksum, so a bit that flips on the way is not seen here; TLS guards the way, and
+`fetch: whole` compares the object's own sum.
+"""
+
+import io
+from collections import OrderedDict
+from collections.abc import Callable
+
+MIN_FETCH_BYTES = 64 << 10
+"""What one request brings at least: less costs as long as a round trip."""
+MAX_FETCH_BYTES = 4 << 20
+TAIL_BYTES = 256 << 10
+"""What is left after a request, if it is no more than this, comes with it: an index at the end is read in one."""
+MAX_KEPT_BYTES = 32 << 20
+"""Bytes kept, the longest unread dropped first: the index of a film and what lies around the reader."""
+
+
+class RangeFile(io.RawIOBase):
+    """A file over `fetch(start, stop) -> bytes`; `read` gives all that was asked for, short only at the end."""
+
+    def __init__(self, fetch: Callable[[int, int], bytes], size_bytes: int, name: str) -> None:
+        """Nothing is fetched yet; `name` is what messages call the file."""
+        self.name = name
+        self._fetch, self._size = fetch, size_bytes
+        self._position = self._run_start = self._run_stop = 0
+        self._kept = OrderedDict[int, bytes]()
+        """Start of a range -> its bytes, the last read one at the end."""
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """Position in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move; positions beyond the end read as nothing."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"{self.name}: cannot seek to {base + offset}, before the start")
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes."""
+        left = self._size - self._position
+        wanted = left if size is None or size < 0 else min(size, left)
+        parts = list[bytes]()
+        while wanted > 0:
+            part = self._part(wanted)
+            parts.append(part)
+            self._position += len(part)
+            wanted -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _part(self, wanted: int) -> bytes:
+        """Bytes from the position to the end of one kept range, at most `wanted`."""
+        start = next((start for start, data in self._kept.items() if 0 <= self._position - start < len(data)), None)
+        if start is None:
+            start = self._position
+            self._keep(start, self._more(wanted))
+        self._kept.move_to_end(start)
+        offset = self._position - start
+        return self._kept[start][offset : offset + wanted]
+
+    def _more(self, wanted: int) -> bytes:
+        """One request from the position on: as much again as was read in this run without a jump."""
+        if self._position != self._run_stop:
+            self._run_start = self._position
+        ahead = min(max(self._position - self._run_start, MIN_FETCH_BYTES), MAX_FETCH_BYTES)
+        known = min((start for start in self._kept if start > self._position), default=self._size)
+        stop = self._position + max(ahead, min(wanted, MAX_FETCH_BYTES))
+        stop = min(self._size if self._size - stop <= TAIL_BYTES else stop, known)
+        data = self._fetch(self._position, stop)
+        if len(data) != stop - self._position:
+            raise OSError(f"{self.name}: {len(data)} bytes came instead of {stop - self._position}")
+        self._run_stop = stop
+        return data
+
+    def _keep(self, start: int, data: bytes) -> None:
+        self._kept[start] = data
+        while len(self._kept) > 1 and sum(map(len, self._kept.values())) > MAX_KEPT_BYTES:
+            self._kept.popitem(last=False)

@@ -1,0 +1,104 @@
+"""Clips cut straight from a bucket: what is read of a long video, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from buckets import failing, read_from
+from long_videos import lengthen
+from mien.clips.clip import Clip, Source
+from mien.datasets.frames import values_of
+from mien.errors import MediaError, Unavailable
+from mien.faces.detect import Face, FakeDetector
+from mien.pipelines.cut import CutConfig, Cutter
+from mien.storage.emulator import Emulator
+from mien.storage.gcs import GcsStore
+from mien.storage.source import opened
+from mien.storage.uri import Entry
+from mien.video.limits import LimitsConfig
+from mien.video.probe import probe
+
+STARTS_S = (100.0, 300.0, 500.0)
+
+
+def uploaded(path: Path, name: str) -> Source:
+    """The file as an object, and as the plan names it."""
+    store = GcsStore("gs://mien-test")
+    store.replace(name, path.read_bytes())
+    entry = store.stat(name)
+    return Source(f"gs://mien-test/{name}", entry.size_bytes, entry.generation)
+
+
+def cutter(**values: Any) -> Cutter:
+    config = CutConfig.parse({"crop": {"size_px": 64}, "num_thumbs": 0, **values}, "test")
+    return Cutter(config, LimitsConfig(), FakeDetector([[Face((10, 10, 60, 60), 0.9)]] * 2000), None)
+
+
+def cut_bytes(emulator: Emulator, source: Source, **values: Any) -> tuple[int, int, list[Any]]:
+    """Requests and bytes of the plan's probe, and of three clips of three seconds, each in a task of its own."""
+    emulator.reset_traffic()
+    with opened(source.uri, Entry("", source.size_bytes, source.generation)) as file:
+        probe(file)
+    for_probe = read_from(emulator)[0]
+    pts = [
+        values_of(cutter(**values)(Clip(source, start_s, start_s + 3).to_row()).frames, "pts") for start_s in STARTS_S
+    ]
+    return for_probe, read_from(emulator)[1], pts
+
+
+@pytest.mark.parametrize("name", ["d18.mp4", "s32.mp4"])  # 0.2 and 0.9 Mbit/s
+def test_three_short_clips_read_at_most_15_percent_of_a_long_video_wherever_its_index_is(
+    emulator: Emulator, faces_dir: Path, tmp_path: Path, name: str
+) -> None:
+    found = {}
+    for index_at_start in (True, False):
+        path = tmp_path / f"{index_at_start}.mp4"
+        lengthen(faces_dir / name, path, index_at_start=index_at_start)
+        source = uploaded(path, f"{name}/{path.name}")
+        num_requests, num_bytes, pts = cut_bytes(emulator, source)
+        assert num_bytes <= 0.15 * source.size_bytes
+        local = Source(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+        for start_s, from_bucket in zip(STARTS_S, pts, strict=True):
+            expected = cutter()(Clip(local, start_s, start_s + 3).to_row()).frames
+            np.testing.assert_array_equal(from_bucket, values_of(expected, "pts"))
+        found[index_at_start] = num_requests
+    assert found[False] <= found[True] + 1
+
+
+def test_whole_reads_every_byte_once_and_gives_the_same(emulator: Emulator, faces_dir: Path) -> None:
+    source = uploaded(faces_dir / "d19.mp4", "whole/d19.mp4")
+    clip = Clip(source).to_row()
+    ranges = cutter()(clip).frames
+    emulator.reset_traffic()
+    whole = cutter(fetch="whole")(clip).frames
+    assert read_from(emulator)[1] == source.size_bytes
+    assert whole.equals(ranges)
+
+
+@pytest.mark.parametrize("fetch", ["ranges", "whole"])
+def test_an_object_that_changed_since_the_plan_is_refused_and_named(
+    emulator: Emulator, faces_dir: Path, fetch: str
+) -> None:
+    source = uploaded(faces_dir / "d18.mp4", f"changed/{fetch}.mp4")
+    uploaded(faces_dir / "d19.mp4", f"changed/{fetch}.mp4")
+    with pytest.raises(MediaError, match=rf"gs://mien-test/changed/{fetch}\.mp4: is gone, or has changed"):
+        cutter(fetch=fetch)(Clip(source).to_row())
+
+
+def test_an_outage_blames_no_clip(emulator: Emulator, faces_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = uploaded(faces_dir / "d18.mp4", "outage/a.mp4")
+    monkeypatch.setenv("MIEN_RETRY_S", "0.5")
+    with (
+        failing(emulator, "alt=media", "status:503", 1000),
+        pytest.raises(Unavailable, match=r"outage/a\.mp4: the service does not answer"),
+    ):
+        cutter()(Clip(source).to_row())
+
+
+def test_a_text_file_in_a_bucket_is_refused_as_a_local_one_is(emulator: Emulator, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_text("not a video")
+    with pytest.raises(MediaError, match=r"gs://mien-test/text/a\.mp4: is not a video"):
+        cutter()(Clip(uploaded(path, "text/a.mp4")).to_row())

@@ -1,0 +1,112 @@
+"""The whole job from a bucket into a bucket, through a real Ray and the emulator."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mien.datasets
+from buckets import failing
+from mien.datasets.verify import verify
+from mien.errors import PreflightError, StorageError
+from mien.pipelines.serialize import SerializeConfig, dry_run, serialize
+from mien.storage.emulator import Emulator
+from mien.storage.gcs import GcsStore
+
+NAMES = ("d18.mp4", "d19.mp4")
+
+
+@pytest.fixture(scope="module")
+def videos(emulator: Emulator, faces_dir: Path) -> str:
+    """Two short real videos, and a file that is none."""
+    store = GcsStore("gs://mien-test/videos")
+    for name in NAMES:
+        store.replace(f"subject_1/{name}", (faces_dir / name).read_bytes())
+    store.replace("notes.txt", b"no video")
+    store.replace("../videos-elsewhere.mp4", b"begins alike")
+    return store.uri
+
+
+@pytest.fixture(autouse=True)
+def _models(assets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
+
+
+def config(source: str, output: str, **values: Any) -> SerializeConfig:
+    fast = {"crop": {"size_px": 64}, "fps": 5, "cluster": {"num_cpus": 2}}
+    return SerializeConfig.parse({**fast, "source": source, "output": output, **values}, "test")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "hdf5"])
+def test_a_bucket_becomes_a_verified_dataset_in_a_bucket_and_resumes(local_ray: None, videos: str, kind: str) -> None:
+    values = config(videos, f"gs://mien-test/out-{kind}", format={"kind": kind})
+    report = serialize(values)
+    assert (report.num_clips, report.num_failed, report.path) == (2, 0, f"gs://mien-test/out-{kind}")
+    dataset = mien.datasets.open(report.path)
+    assert verify(dataset)["problems"] == []
+    assert verify(dataset)["foreign"] == []
+    assert [row["source_uri"] for row in dataset.index.to_pylist()] == [f"{videos}/subject_1/{name}" for name in NAMES]
+    store = GcsStore(report.path)
+    before = {entry.name: entry.generation for entry in store.list("data/")}
+    assert serialize(values).num_clips == 2
+    assert {entry.name: entry.generation for entry in store.list("data/")} == before
+
+
+def test_a_local_copy_of_the_videos_gives_the_same_values(
+    local_ray: None, videos: str, faces_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in NAMES:
+        (folder / name).write_bytes((faces_dir / name).read_bytes())
+    datasets = [
+        mien.datasets.open(serialize(config(source, str(tmp_path / name))).path)
+        for source, name in ((videos, "bucket"), (str(folder), "local"))
+    ]
+    checksums = [[row["checksums"] for row in dataset.index.to_pylist()] for dataset in datasets]
+    without_ids = [[{k: v for k, v in json.loads(c).items() if k != "clip_id"} for c in column] for column in checksums]
+    assert without_ids[0] == without_ids[1]
+
+
+def test_patterns_and_single_objects_are_sources(emulator: Emulator, videos: str) -> None:
+    def planned(source: str) -> list[str]:
+        rows = dry_run(config(source, "gs://mien-test/none"))[1]
+        return [row["source_uri"].rpartition("/")[2] for row in rows]
+
+    assert planned(f"{videos}/*/d1*.mp4") == list(NAMES)
+    assert planned(f"{videos}/subject_1/d19.mp4") == ["d19.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "said"),
+    [
+        ("gs://mien-test/nothing", "gs://mien-test/out", "gs://mien-test/nothing: holds nothing"),
+        ("gs://no-such-bucket/x", "gs://mien-test/out", "gs://no-such-bucket: does not exist"),
+        ("gs://mien-test/videos", "gs://no-such-bucket/x", "output=gs://no-such-bucket/x: does not exist"),
+    ],
+)
+def test_a_place_that_is_not_there_is_told_before_anything_starts(
+    emulator: Emulator, videos: str, source: str, output: str, said: str
+) -> None:
+    with pytest.raises(PreflightError, match=said):
+        serialize(config(source, output))
+
+
+def test_an_output_that_may_not_be_written_is_told_before_anything_starts(emulator: Emulator, videos: str) -> None:
+    with (
+        failing(emulator, "POST .*upload", "status:403", 100),
+        pytest.raises(PreflightError, match=r"output=gs://mien-test/forbidden: .*permission denied"),
+    ):
+        serialize(config(videos, "gs://mien-test/forbidden"))
+
+
+def test_an_outage_longer_than_the_budget_ends_resumable(local_ray: None, emulator: Emulator, videos: str) -> None:
+    values = config(videos, "gs://mien-test/outage")
+    with (
+        failing(emulator, "POST .*name=outage%2F(data|commits)", "status:503", 10_000),
+        pytest.raises(StorageError, match=r"the service does not answer .*; run the same command, it resumes"),
+    ):
+        serialize(values)
+    assert serialize(values).num_failed == 0
+    assert verify(mien.datasets.open(values.output))["problems"] == []

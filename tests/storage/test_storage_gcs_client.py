@@ -1,0 +1,64 @@
+import os
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from buckets import BUCKET, failing
+from mien.errors import PreflightError, StorageError, Unavailable
+from mien.storage.emulator import Emulator
+from mien.storage.gcs import GcsStore
+from mien.storage.gcs_client import client
+from mien.storage.uri import arrow_place
+
+
+@pytest.fixture
+def store(emulator: Emulator) -> GcsStore:
+    """One small object."""
+    made = GcsStore(f"gs://{BUCKET}/client")
+    made.replace("x", b"1")
+    return made
+
+
+def test_a_process_has_one_client(emulator: Emulator) -> None:
+    assert client() is client()
+
+
+def test_an_outage_ends_in_one_line_after_the_budget(
+    store: GcsStore, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_RETRY_S", "0.5")
+    with (
+        failing(emulator, ".*", "status:503", 1000),
+        pytest.raises(Unavailable, match=r"the service does not answer .*; run the same command, it resumes") as raised,
+    ):
+        store.read("x")
+    assert "\n" not in str(raised.value)
+
+
+def test_rights_that_are_missing_are_told_with_the_role(store: GcsStore, emulator: Emulator) -> None:
+    with (
+        failing(emulator, "POST .*upload", "status:403", 1),
+        pytest.raises(StorageError, match=r"permission denied .*storage\.objectUser"),
+    ):
+        store.put_new("y", b"1")
+
+
+def test_no_credentials_is_one_line_and_no_wait() -> None:
+    script = "from mien.storage.gcs import GcsStore\nprint(list(GcsStore('gs://some-bucket').list()))"
+    environment = {key: value for key, value in os.environ.items() if key != "STORAGE_EMULATOR_HOST"}
+    environment |= {"GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent.json"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert PreflightError.__name__ in done.stderr
+    assert "no credentials on this machine" in done.stderr.splitlines()[-1]
+
+
+def test_pyarrow_reads_what_the_store_wrote(store: GcsStore) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"a": [1, 2, 3]}), sink)
+    store.put_new("plan/0.parquet", sink.getvalue().to_pybytes())
+    place, filesystem = arrow_place(f"{store.uri}/plan/0.parquet")
+    assert pq.read_table(place, filesystem=filesystem).num_rows == 3
+    assert arrow_place("/a/b") == ("/a/b", None)
