@@ -30,7 +30,7 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
     "serialize": ("source=VIDEOS", "output=OUTPUT", "crop.size_px=64", "fps=5", "faces.policy=all"),
     "verify": ("DATASET",),
 }
-"""Verb -> arguments with which it is run; `quickstart` is tested as a whole in a process of its own."""
+"""Verb -> arguments with which it is run; `quickstart` and `emulator` are tested in processes of their own."""
 
 
 def verbs() -> dict[str, Any]:
@@ -59,7 +59,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def test_every_verb_has_a_json_test() -> None:
-    assert verbs().keys() == {*JSON_VERBS, "quickstart"}
+    assert verbs().keys() == {*JSON_VERBS, "quickstart", "emulator"}
 
 
 @pytest.mark.parametrize("verb", sorted(verbs()))

@@ -243,6 +243,26 @@ def quickstart(
     finish(started, result["contact_sheet"], result["next"])
 
 
+@app.command()
+def emulator(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 9023,
+    folder: Annotated[Path | None, typer.Option(help="Keep objects here; by default in memory.")] = None,
+    bucket: Annotated[list[str] | None, typer.Option(help="Make this bucket; may be given again.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve gs:// on this machine until Ctrl-C: Cloud Storage for tests and laptops, on 127.0.0.1 alone.
+
+    Example: mien emulator --bucket faces --folder FOLDER
+    """
+    server = call("mien.storage.emulator.server:Server", port, folder)
+    for name in bucket or ():
+        server.ensure_bucket(name)
+    emit({"url": server.url, "buckets": bucket or [], "folder": folder}, as_json, lambda: server.url)
+    log.logger.info("use it   export STORAGE_EMULATOR_HOST=%s", server.url)
+    log.logger.info("end it   Ctrl-C")
+    call("mien.storage.emulator.server:serve", server)
+
+
 @assets_app.command("list")
 def assets_list(as_json: Json = False) -> None:
     """Model files, where they are, and their licence."""
