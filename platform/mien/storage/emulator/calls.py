@@ -57,7 +57,7 @@ def test_permissions(store: Store, request: Request, bucket: str) -> Answer:
 
 def list_objects(store: Store, request: Request, bucket: str) -> Answer:
     """One page of a bucket."""
-    listed = store.list(bucket, Listing.of(request))
+    listed = store.list_objects(bucket, Listing.of(request))
     document: dict[str, Any] = {"kind": "storage#objects"}
     document["items"] = [blob.resource(request.base) for blob in listed.blobs]
     document["prefixes"] = listed.prefixes

@@ -113,9 +113,11 @@ def _position(names: Sequence[str], token: str) -> int:
         return 0
     try:
         text = base64.urlsafe_b64decode(token).decode()
-    except ValueError as error:
-        raise bad_request(f"pageToken: {token!r} is none of this server") from error
-    return _after(names, text[1:], text[:1] == "1")
+    except ValueError:
+        text = ""
+    if text[:1] not in ("0", "1"):
+        raise bad_request(f"pageToken: {token!r} is none of this server")
+    return _after(names, text[1:], text[0] == "1")
 
 
 @lru_cache(maxsize=64)

@@ -109,7 +109,7 @@ class Store:
             self._disk.drop_bucket(name)
             del self._buckets[name]
 
-    def list(self, bucket: str, wanted: Listing) -> Listed:
+    def list_objects(self, bucket: str, wanted: Listing) -> Listed:
         """One page of a bucket's objects.
 
         Raises:

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import socketserver
 import struct
 import sys
 import threading
@@ -57,6 +58,11 @@ class Server(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
             raise StorageError(f"{HOST}:{port}: cannot be served ({error}); give another port") from error
+
+    def server_bind(self) -> None:
+        """Bind without looking the host up by name, which can take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.server_address[1]
 
     @property
     def url(self) -> str:

@@ -131,12 +131,12 @@ class Uploads:
             if start > len(received):
                 raise bad_request(f"bytes {len(received)} to {start} are missing")
             received += memoryview(request.body)[len(received) - start :]
-        if total is None:
-            del received[len(received) // QUANTUM_BYTES * QUANTUM_BYTES :]
-        elif len(received) > total:
-            raise bad_request(f"{len(received)} bytes have come of an object of {total}")
-        elif len(received) == total:
+        if len(received) == total:
             self._finish(session, Sums.of_header(request.headers.get("x-goog-hash", "")))
+            return
+        if total is not None and len(received) > total:
+            raise bad_request(f"{len(received)} bytes have come of an object of {total}")
+        del received[len(received) // QUANTUM_BYTES * QUANTUM_BYTES :]
 
     def _finish(self, session: _Session, demand: Sums) -> None:
         draft = replace(session.draft, data=bytes(session.received), demands=(*session.draft.demands, demand))

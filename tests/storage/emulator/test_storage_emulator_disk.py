@@ -1,0 +1,128 @@
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from mien.errors import StorageError
+from mien.storage.emulator.blob import Draft, Key
+from mien.storage.emulator.disk import Folder
+from mien.storage.emulator.listing import Listing
+from mien.storage.emulator.messages import Refusal
+from mien.storage.emulator.objects import Store
+from mien.storage.emulator.preconditions import Preconditions
+
+HOSTILE = ["../../../outside", "/etc/outside", "a\0b", "%2e%2e/x", "<script>", "x" * 1024, ".", "\u202egpj.exe"]
+
+
+def opened(root: Path) -> Store:
+    """A server's store; the one before it is forgotten, and with it its lock on the folder."""
+    return Store(Folder(root))
+
+
+def put(store: Store, name: str, data: bytes) -> int:
+    return store.insert(Draft(Key("bucket", name), data, {"metadata": {"k": "é"}})).generation
+
+
+def files(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_restarted_server_has_the_same_objects(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.create_bucket({"name": "bucket", "location": "EU"})
+    for name in ("a", "b", "c"):
+        put(store, name, b"old")
+    last = put(store, "a", b"new")
+    put(store, "empty", b"")
+    store.patch(Key("bucket", "b"), lambda before: {**before, "contentType": "a/b"}, Preconditions())
+    store.delete(Key("bucket", "c"))
+    before = store.list_objects("bucket", Listing())
+    del store
+    store = opened(tmp_path)
+    assert store.list_objects("bucket", Listing()) == before
+    assert store.bucket("bucket")["location"] == "EU"
+    assert {blob.name: bytes(store.read(Key("bucket", blob.name))[1]) for blob in before.blobs} == {
+        "a": b"new",
+        "b": b"old",
+        "empty": b"",
+    }
+    assert put(store, "a", b"newer") > last
+
+
+def test_a_deleted_bucket_stays_deleted(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.create_bucket({"name": "bucket"})
+    store.delete_bucket("bucket", Preconditions())
+    del store
+    assert opened(tmp_path).buckets() == []
+
+
+def test_no_file_is_named_by_a_client(tmp_path: Path) -> None:
+    root = tmp_path / "a" / "b" / "root"
+    store = opened(root)
+    store.create_bucket({"name": "bucket"})
+    for name in HOSTILE:
+        if name != ".":
+            put(store, name, b"x")
+    allowed = set("0123456789abcdef")
+    stems = [Path(name).stem for name in files(tmp_path) if not name.endswith("/lock")]
+    assert len(stems) == 1 + 2 * (len(HOSTILE) - 1)
+    assert all(len(stem) in (32, 64) and set(stem) <= allowed for stem in stems)
+    assert all(name.startswith("a/b/root/") for name in files(tmp_path))
+    described = hashlib.sha256(b"bucket\0../../../outside").hexdigest()
+    assert json.loads((root / "objects" / f"{described}.json").read_text())["name"] == "../../../outside"
+
+
+def test_replaced_refused_and_deleted_objects_leave_no_bytes(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.create_bucket({"name": "bucket"})
+    for data in (b"1", b"2"):
+        put(store, "x", data)
+    with pytest.raises(Refusal):
+        store.insert(Draft(Key("bucket", "x"), b"3"), Preconditions(generation_match=0))
+    assert [path.read_bytes() for path in (tmp_path / "data").iterdir()] == [b"2"]
+    store.delete(Key("bucket", "x"))
+    assert files(tmp_path) == {"lock", *files_of(tmp_path, "buckets")}
+
+
+def files_of(root: Path, folder: str) -> set[str]:
+    return {f"{folder}/{name}" for name in files(root / folder)}
+
+
+def test_what_a_killed_server_left_is_cleared(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.create_bucket({"name": "bucket"})
+    put(store, "x", b"1")
+    del store
+    whole = files(tmp_path)
+    (tmp_path / "data" / "0123").write_bytes(b"bytes without an object")
+    (tmp_path / "objects" / "0123.tmp").write_bytes(b'{"half":')
+    opened(tmp_path)
+    assert files(tmp_path) == whole
+
+
+def test_a_reader_keeps_its_generation_on_disk_too(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.create_bucket({"name": "bucket"})
+    put(store, "x", b"1" * 10_000)
+    _, data = store.read(Key("bucket", "x"))
+    store.delete(Key("bucket", "x"))
+    assert bytes(data) == b"1" * 10_000
+
+
+def test_two_servers_cannot_share_a_folder(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    with pytest.raises(StorageError, match=f"{tmp_path}: another emulator uses this folder"):
+        opened(tmp_path)
+    del first
+
+
+def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        opened(tmp_path / "file")
+    (tmp_path / "root" / "objects").mkdir(parents=True)
+    (tmp_path / "root" / "objects" / "x.json").write_text("{")
+    with pytest.raises(StorageError, match=r"x\.json: is no description"):
+        opened(tmp_path / "root")
