@@ -48,7 +48,7 @@ def cut_bytes(emulator: Emulator, source: Source, **values: Any) -> tuple[int, i
     return for_probe, read_from(emulator)[1], pts
 
 
-@pytest.mark.parametrize("name", ["d18.mp4", "s32.mp4"])  # 0.2 and 0.9 Mbit/s
+@pytest.mark.parametrize("name", ["d18.mp4", "d19.mp4"])  # the smallest: their index weighs most
 def test_three_short_clips_read_at_most_15_percent_of_a_long_video_wherever_its_index_is(
     emulator: Emulator, faces_dir: Path, tmp_path: Path, name: str
 ) -> None:

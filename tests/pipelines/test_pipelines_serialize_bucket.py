@@ -9,7 +9,7 @@ import pytest
 import mien.datasets
 from buckets import failing
 from mien.datasets.verify import verify
-from mien.errors import PreflightError, StorageError
+from mien.errors import PreflightError, Unavailable
 from mien.pipelines.serialize import SerializeConfig, dry_run, serialize
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
@@ -24,7 +24,7 @@ def videos(emulator: Emulator, faces_dir: Path) -> str:
     for name in NAMES:
         store.replace(f"subject_1/{name}", (faces_dir / name).read_bytes())
     store.replace("notes.txt", b"no video")
-    store.replace("../videos-elsewhere.mp4", b"begins alike")
+    GcsStore("gs://mien-test").replace("videos-elsewhere.mp4", b"begins alike")
     return store.uri
 
 
@@ -104,8 +104,8 @@ def test_an_output_that_may_not_be_written_is_told_before_anything_starts(emulat
 def test_an_outage_longer_than_the_budget_ends_resumable(local_ray: None, emulator: Emulator, videos: str) -> None:
     values = config(videos, "gs://mien-test/outage")
     with (
-        failing(emulator, "POST .*name=outage%2F(data|commits)", "status:503", 10_000),
-        pytest.raises(StorageError, match=r"the service does not answer .*; run the same command, it resumes"),
+        failing(emulator, r"GET .*videos%2F.*alt=media", "status:503", 10_000),
+        pytest.raises(Unavailable, match=r"the service does not answer .*; run the same command, it resumes"),
     ):
         serialize(values)
     assert serialize(values).num_failed == 0
