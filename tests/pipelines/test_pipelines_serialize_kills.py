@@ -1,0 +1,155 @@
+"""kill -9 at random moments, twenty times in a row, of whatever works on a cluster: nothing lost, nothing twice.
+
+The driver is a process of its own that is started again when it was killed; nodes that were killed are replaced.
+"""
+
+import json
+import random
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray.cluster_utils import Cluster
+
+import mien.datasets
+from buckets import BUCKET
+from command_line import TIMEOUT_S, start_job
+from mien.datasets.verify import verify
+from mien.storage.emulator import Emulator
+from mien.storage.uri import open_store
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
+
+NUM_KILLS, NUM_COPIES, SEED = 20, 16, 20
+POLL_S = 0.2
+NODE = {"num_cpus": 2, "object_store_memory": 200_000_000}
+WORKERS = {"cut": "ray::MapBatches(CutStage)", "features": "ray::MapWorker(MapBatches(FeatureStage"}
+"""Victims that are processes of Ray's workers -> how their titles begin."""
+VICTIMS = ("driver", "raylet", *WORKERS)
+
+SETTINGS = (
+    *("clips.kind=stride", "clips.length_s=1", "clips.stride_s=1", "fps=5", "crop.size_px=64", "min_shard_mb=0"),
+    *("features.kind=dinov2", "features.weights=random", "features.size_px=56", "features.dtype=float32"),
+    "workers.clips_per_task=1",
+)
+
+
+@pytest.fixture
+def cluster(emulator: Emulator) -> Iterator[Cluster]:
+    """A head without CPUs and two nodes, ended by their own handles."""
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            made.add_node(**NODE)
+        yield made
+    finally:
+        made.shutdown()
+
+
+@pytest.fixture
+def source(faces_dir: Path, tmp_path: Path) -> Path:
+    """The two smallest shared videos, many times."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for number in range(NUM_COPIES):
+        for name in ("d18", "d19"):
+            (folder / f"{name}-{number}.mp4").write_bytes((faces_dir / f"{name}.mp4").read_bytes())
+    return folder
+
+
+class Run:
+    """One job on a cluster that goes on being killed."""
+
+    def __init__(self, cluster: Cluster, words: list[str], assets_dir: Path) -> None:
+        self.kills = Counter[str]()
+        self._cluster, self._words = cluster, words
+        self._environment = {"MIEN_ASSETS": str(assets_dir), "RAY_ADDRESS": cluster.address}
+        self._start()
+
+    def _start(self) -> None:
+        self.job = start_job(*self._words, **self._environment)
+
+    def end(self) -> None:
+        """Leave no process behind."""
+        self.job.kill()
+        self.job.communicate()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the job ended within that time; it must have ended well."""
+        with suppress(subprocess.TimeoutExpired):
+            _, err = self.job.communicate(timeout=seconds)
+            assert self.job.returncode == 0, err[-2000:]
+            return True
+        return False
+
+    def kill(self, victim: str, chance: random.Random) -> None:
+        """Kill one, if it is there, and bring back what does not come back by itself."""
+        if victim == "driver":
+            self.job.kill()
+            self.job.communicate()
+            self._start()
+        elif victim == "raylet":
+            node = chance.choice(list(self._cluster.worker_nodes))
+            self._cluster.remove_node(node, allow_graceful=False)
+            self._cluster.add_node(**NODE)
+        elif not _kill_worker(WORKERS[victim], chance):
+            return
+        self.kills[victim] += 1
+
+
+def _kill_worker(title: str, chance: random.Random) -> bool:
+    found = list[psutil.Process]()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if " ".join(process.cmdline()).startswith(title):
+                found.append(process)
+    with suppress(psutil.Error):
+        if found:
+            chance.choice(found).send_signal(signal.SIGKILL)
+            return True
+    return False
+
+
+def num_committed(output: str) -> int:
+    """Commit records so far."""
+    return sum(1 for _ in open_store(output).list("commits/"))
+
+
+def committed(output: str) -> Counter[str]:
+    """How often each clip was committed."""
+    store = open_store(output)
+    records = [json.loads(store.read(entry.name)) for entry in store.list("commits/")]
+    return Counter(sample["clip_id"] for record in records for sample in record["samples"])
+
+
+@pytest.mark.parametrize("kind", ["local", "bucket"])
+def test_twenty_kills_lose_nothing_and_double_nothing(
+    cluster: Cluster, source: Path, tmp_path: Path, assets_dir: Path, kind: str, capsys: pytest.CaptureFixture[Any]
+) -> None:
+    output = {"local": str(tmp_path / "out"), "bucket": f"gs://{BUCKET}/kills"}[kind]
+    chance = random.Random(SEED)
+    run = Run(cluster, [f"source={source}", f"output={output}", *SETTINGS], assets_dir)
+    try:
+        while sum(run.kills.values()) < NUM_KILLS:
+            num_done = num_committed(output)
+            while num_committed(output) == num_done:  # a run that never gets anywhere shows nothing
+                assert not run.wait(POLL_S), f"it ended after {run.kills}"
+            run.wait(chance.uniform(0, 5))
+            run.kill(chance.choice(VICTIMS), chance)
+        assert run.wait(2 * TIMEOUT_S), "it does not end"
+    finally:
+        run.end()
+    dataset = mien.datasets.open(output)
+    assert verify(dataset)["problems"] == []
+    assert verify(dataset)["foreign"] == []
+    times = committed(output)
+    assert times.keys() == set(dataset.clip_ids)
+    with capsys.disabled():
+        again = sum(times.values()) - len(times)
+        print(f"\n{kind}: seed {SEED}, kills {dict(run.kills)}, {len(times)} clips, {again} of them committed again")
