@@ -254,13 +254,13 @@ def emulator(
 
     Example: mien emulator --bucket faces --folder FOLDER
     """
-    server = call("mien.storage.emulator.server:Server", port, folder)
-    for name in bucket or ():
-        server.ensure_bucket(name)
-    emit({"url": server.url, "buckets": bucket or [], "folder": folder}, as_json, lambda: server.url)
-    log.logger.info("use it   export STORAGE_EMULATOR_HOST=%s", server.url)
-    log.logger.info("end it   Ctrl-C")
-    call("mien.storage.emulator.server:serve", server)
+    with call("mien.storage.emulator.server:Server", port, folder) as server:
+        for name in bucket or ():
+            server.ensure_bucket(name)
+        emit({"url": server.url, "buckets": bucket or [], "folder": folder}, as_json, lambda: server.url)
+        log.logger.info("use it   export STORAGE_EMULATOR_HOST=%s", server.url)
+        log.logger.info("end it   Ctrl-C")
+        call("mien.storage.emulator.server:serve", server)
 
 
 @assets_app.command("list")

@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from gcs_conformance import Place
 
 LARGE = os.urandom((5 << 20) + 17)

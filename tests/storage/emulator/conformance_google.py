@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
 import pytest
+from gcs_conformance import Place
 from google.api_core import exceptions
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud.storage.exceptions import InvalidResponse
-
-from gcs_conformance import Place
 
 KIB, MIB = 1 << 10, 1 << 20
 LARGE = os.urandom(5 * MIB + 17)

@@ -4,10 +4,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from google.cloud.storage import transfer_manager
-
 from conformance_google import KIB, LARGE, MIB, content, listed, put_listing
 from gcs_conformance import Place
+from google.cloud.storage import transfer_manager
 
 
 def check_parts_side_by_side(place: Place) -> None:

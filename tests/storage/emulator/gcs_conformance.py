@@ -8,15 +8,15 @@ import datetime
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # read at import; else it asks over gRPC for 60 s a bucket
-import gcsfs  # noqa: E402  behind the variable that it reads
-import pyarrow.fs  # noqa: E402
+import gcsfs
+import pyarrow.fs
 
 LIMIT_S = 25
 """Far beyond what a check takes: a server that leaves a client waiting fails, and the next check begins."""
@@ -29,18 +29,21 @@ class Place:
     bucket_name: str
     prefix: str
     url: str | None = None
+    opened: list[storage.Client] = field(default_factory=list)
 
     def client(self) -> storage.Client:
         """A new client, as every thread of a check has its own."""
-        if self.url is None:
-            return storage.Client()
-        options = {"api_endpoint": self.url}
-        return storage.Client(
-            project="test",
-            credentials=AnonymousCredentials(),
-            client_options=options,
-            use_auth_w_custom_endpoint=False,
-        )
+        options: dict[str, Any] = {}
+        if self.url is not None:
+            options = {"project": "test", "credentials": AnonymousCredentials(), "use_auth_w_custom_endpoint": False}
+            options["client_options"] = {"api_endpoint": self.url}
+        self.opened.append(storage.Client(**options))
+        return self.opened[-1]
+
+    def close(self) -> None:
+        """Close the connections of every client."""
+        for client in self.opened:
+            client.close()
 
     def bucket(self) -> storage.Bucket:
         """The bucket through a new client."""

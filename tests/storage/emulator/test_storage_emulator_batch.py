@@ -25,7 +25,7 @@ def sent(store: Store, *calls: str) -> list[tuple[int, str]]:
     """Status and body of every call of a batch that Python's own library writes and reads."""
     whole = MIMEMultipart()
     for call in calls:
-        whole.attach(MIMEApplication(call.encode(), "http", lambda part: None))
+        whole.attach(MIMEApplication(call.encode(), "http", lambda _: None))
     head, _, body = whole.as_bytes().partition(b"\n\n")
     content_type = message_from_bytes(head)["Content-Type"]
     answer = Router(store).answer(Request("POST", "/batch/storage/v1", {}, {"content-type": content_type}, body))

@@ -1,5 +1,7 @@
+import contextlib
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,18 @@ from mien.storage.emulator.preconditions import Preconditions
 HOSTILE = ["../../../outside", "/etc/outside", "a\0b", "%2e%2e/x", "<script>", "x" * 1024, ".", "\u202egpj.exe"]
 
 
-def opened(root: Path) -> Store:
-    """A server's store; the one before it is forgotten, and with it its lock on the folder."""
-    return Store(Folder(root))
+Open = Callable[[Path], Store]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens a folder as a server does; it is released at the end of the test, or when the test closes it."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(root: Path) -> Store:
+            return stack.enter_context(contextlib.closing(Store(Folder(root))))
+
+        yield opened
 
 
 def put(store: Store, name: str, data: bytes) -> int:
@@ -28,7 +39,7 @@ def files(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
-def test_a_restarted_server_has_the_same_objects(tmp_path: Path) -> None:
+def test_a_restarted_server_has_the_same_objects(opened: Open, tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.create_bucket({"name": "bucket", "location": "EU"})
     for name in ("a", "b", "c"):
@@ -38,7 +49,7 @@ def test_a_restarted_server_has_the_same_objects(tmp_path: Path) -> None:
     store.patch(Key("bucket", "b"), lambda before: {**before, "contentType": "a/b"}, Preconditions())
     store.delete(Key("bucket", "c"))
     before = store.list_objects("bucket", Listing())
-    del store
+    store.close()
     store = opened(tmp_path)
     assert store.list_objects("bucket", Listing()) == before
     assert store.bucket("bucket")["location"] == "EU"
@@ -50,15 +61,15 @@ def test_a_restarted_server_has_the_same_objects(tmp_path: Path) -> None:
     assert put(store, "a", b"newer") > last
 
 
-def test_a_deleted_bucket_stays_deleted(tmp_path: Path) -> None:
+def test_a_deleted_bucket_stays_deleted(opened: Open, tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.create_bucket({"name": "bucket"})
     store.delete_bucket("bucket", Preconditions())
-    del store
+    store.close()
     assert opened(tmp_path).buckets() == []
 
 
-def test_no_file_is_named_by_a_client(tmp_path: Path) -> None:
+def test_no_file_is_named_by_a_client(opened: Open, tmp_path: Path) -> None:
     root = tmp_path / "a" / "b" / "root"
     store = opened(root)
     store.create_bucket({"name": "bucket"})
@@ -74,7 +85,7 @@ def test_no_file_is_named_by_a_client(tmp_path: Path) -> None:
     assert json.loads((root / "objects" / f"{described}.json").read_text())["name"] == "../../../outside"
 
 
-def test_replaced_refused_and_deleted_objects_leave_no_bytes(tmp_path: Path) -> None:
+def test_replaced_refused_and_deleted_objects_leave_no_bytes(opened: Open, tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.create_bucket({"name": "bucket"})
     for data in (b"1", b"2"):
@@ -90,11 +101,11 @@ def files_of(root: Path, folder: str) -> set[str]:
     return {f"{folder}/{name}" for name in files(root / folder)}
 
 
-def test_what_a_killed_server_left_is_cleared(tmp_path: Path) -> None:
+def test_what_a_killed_server_left_is_cleared(opened: Open, tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.create_bucket({"name": "bucket"})
     put(store, "x", b"1")
-    del store
+    store.close()
     whole = files(tmp_path)
     (tmp_path / "data" / "0123").write_bytes(b"bytes without an object")
     (tmp_path / "objects" / "0123.tmp").write_bytes(b'{"half":')
@@ -102,7 +113,7 @@ def test_what_a_killed_server_left_is_cleared(tmp_path: Path) -> None:
     assert files(tmp_path) == whole
 
 
-def test_a_reader_keeps_its_generation_on_disk_too(tmp_path: Path) -> None:
+def test_a_reader_keeps_its_generation_on_disk_too(opened: Open, tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.create_bucket({"name": "bucket"})
     put(store, "x", b"1" * 10_000)
@@ -111,14 +122,14 @@ def test_a_reader_keeps_its_generation_on_disk_too(tmp_path: Path) -> None:
     assert bytes(data) == b"1" * 10_000
 
 
-def test_two_servers_cannot_share_a_folder(tmp_path: Path) -> None:
+def test_two_servers_cannot_share_a_folder(opened: Open, tmp_path: Path) -> None:
     first = opened(tmp_path)
     with pytest.raises(StorageError, match=f"{tmp_path}: another emulator uses this folder"):
         opened(tmp_path)
-    del first
+    first.close()
 
 
-def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_told(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"):
         opened(tmp_path / "file")

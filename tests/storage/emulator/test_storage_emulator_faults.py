@@ -1,15 +1,17 @@
 """What each fault does to the real clients, as their users meet it."""
 
+import gc
 import io
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import PreconditionFailed, ServiceUnavailable
+from gcs_conformance import Place
+from google.api_core.exceptions import NotFound, PreconditionFailed, ServiceUnavailable
 from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from gcs_conformance import Place
 from mien.storage.emulator import Emulator
 from mien.storage.emulator.faults import BEFORE, BODY, Faults
 from mien.storage.emulator.messages import Refusal
@@ -17,6 +19,16 @@ from mien.storage.emulator.messages import Refusal
 QUICK = DEFAULT_RETRY.with_delay(initial=0.01, maximum=0.05).with_timeout(20)
 DATA = os.urandom(3 << 20)
 UPLOAD, READ = "^POST /upload/", "^GET .*alt=media"
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def leftovers() -> Iterator[None]:
+    """google-cloud-storage leaves the connections of failed downloads open: they end within the test that made them."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
@@ -69,8 +81,6 @@ def test_a_read_that_fails_is_tried_again(emulator: Emulator, written: Place, fa
 
 
 def test_a_lost_answer_to_a_delete_looks_like_no_object(emulator: Emulator, written: Place) -> None:
-    from google.api_core.exceptions import NotFound
-
     emulator.faults([{"match": "^DELETE", "fault": "lost_ack"}])
     with pytest.raises(NotFound):
         written.blob("x").delete(retry=QUICK)
@@ -87,8 +97,8 @@ def test_a_flipped_bit_in_a_whole_read_is_seen_by_two_of_three_clients(emulator:
     emulator.faults([rule])
     with pytest.raises(DataCorruption):
         read(written)
-    with pytest.raises(OSError, match="(?i)data_?loss|mismatch"), written.arrow().open_input_stream(written.path("x")) as f:
-        f.read()
+    with written.arrow().open_input_stream(written.path("x")) as file, pytest.raises(OSError, match=r"(?i)data_?loss"):
+        file.read()
     assert num_bits(written.gcsfs().cat_file(written.path("x"))) == 1
 
 

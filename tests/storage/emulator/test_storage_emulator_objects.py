@@ -33,8 +33,7 @@ def test_of_racing_creators_one_wins(store: Store) -> None:
         try:
             store.insert(Draft(X, str(number).encode()), CREATE)
         except Refusal as refusal:
-            assert refusal.status == 412
-            return False
+            return refusal.status != 412
         return True
 
     with ThreadPoolExecutor(16) as pool:

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import subprocess
@@ -6,8 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from gcs_conformance import Place
+
 from mien.errors import StorageError
 from mien.storage.emulator import Emulator
 
@@ -48,11 +49,12 @@ def test_it_ends_with_its_parent_however_that_ends(number: signal.Signals) -> No
 def test_objects_in_a_folder_outlive_it(tmp_path: Path) -> None:
     with Emulator(tmp_path) as emulator:
         emulator.create_bucket("bucket")
-        Place("bucket", "", emulator.url).blob("x").upload_from_string(b"data")
+        with contextlib.closing(Place("bucket", "", emulator.url)) as place:
+            place.blob("x").upload_from_string(b"data")
         with pytest.raises(StorageError, match="another emulator uses this folder"), Emulator(tmp_path):
             pass
-    with Emulator(tmp_path) as emulator:
-        assert Place("bucket", "", emulator.url).blob("x").download_as_bytes() == b"data"
+    with Emulator(tmp_path) as emulator, contextlib.closing(Place("bucket", "", emulator.url)) as place:
+        assert place.blob("x").download_as_bytes() == b"data"
 
 
 def test_without_a_folder_nothing_outlives_it() -> None:

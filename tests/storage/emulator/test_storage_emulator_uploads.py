@@ -141,7 +141,12 @@ def test_the_bytes_of_a_multipart_body_may_be_anything(newline: bytes, data: byt
 
 @pytest.mark.parametrize(
     ("content_type", "body"),
-    [("application/json", b""), ("x; boundary=b", b""), ("x; boundary=b", b"--b\n\n{}\n--b--"), ("x; boundary=b", b"--b\n{}\n--b\n\n1\n--b--")],
+    [
+        ("application/json", b""),
+        ("x; boundary=b", b""),
+        ("x; boundary=b", b"--b\n\n{}\n--b--"),
+        ("x; boundary=b", b"--b\n{}\n--b\n\n1\n--b--"),
+    ],
 )
 def test_a_multipart_body_of_other_than_two_parts_is_refused(content_type: str, body: bytes) -> None:
     with pytest.raises(Refusal) as refused:

@@ -1,10 +1,11 @@
 """Batch requests: many calls in one `multipart/mixed` body, answered in the same shape."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.message import Message
 from email.parser import BytesParser
 from http.client import responses
+from typing import cast
 
 from mien.storage.emulator.messages import Answer, Request, bad_request
 
@@ -21,7 +22,7 @@ def batch(answer: Callable[[Request], Answer], request: Request) -> Answer:
     Raises:
         Refusal: 400 if the body is no batch or has too many calls.
     """
-    parts = list(_parts(request))
+    parts = _parts(request)
     if len(parts) > MAX_CALLS:
         raise bad_request(f"a batch has at most {MAX_CALLS} calls, this one {len(parts)}")
     boundary = f"batch_{uuid.uuid4().hex}"
@@ -30,29 +31,27 @@ def batch(answer: Callable[[Request], Answer], request: Request) -> Answer:
     return Answer(200, headers, body + f"--{boundary}--\r\n".encode())
 
 
-def _parts(request: Request) -> Iterator[Message]:
+def _parts(request: Request) -> list[Message]:
     head = f"Content-Type: {request.headers.get('content-type', '')}\r\n\r\n".encode()
     parsed = BytesParser().parsebytes(head + request.body)
     if not parsed.is_multipart():
         raise bad_request("the body is no batch: its Content-Type names no boundary, or no part follows it")
-    for part in parsed.get_payload():
-        assert isinstance(part, Message)
-        yield part
+    return cast("list[Message]", parsed.get_payload())
 
 
 def _call(request: Request, part: Message) -> Request:
     """The call inside one part: request line, headers, empty line, body."""
-    text = part.get_payload(decode=True)
-    assert isinstance(text, bytes)
-    line, _, rest = text.lstrip().replace(b"\r\n", b"\n").partition(b"\n")
+    line, _, rest = _content(part).lstrip().replace(b"\r\n", b"\n").partition(b"\n")
     words = line.decode("latin-1").split()
     if len(words) < 2:
         raise bad_request(f"a part of the batch begins with {line!r}, which is no request line")
     inner = BytesParser().parsebytes(rest)
     headers = {name.lower(): str(value) for name, value in inner.items()}
-    body = inner.get_payload(decode=True)
-    assert isinstance(body, bytes)
-    return Request.parse(words[0], words[1], headers, body.rstrip(b"\n"), request.base)
+    return Request.parse(words[0], words[1], headers, _content(inner).rstrip(b"\n"), request.base)
+
+
+def _content(part: Message) -> bytes:
+    return cast("bytes", part.get_payload(decode=True) or b"")
 
 
 def _answered(boundary: str, part: Message, answer: Answer) -> bytes:

@@ -24,7 +24,7 @@ def insert_bucket(store: Store, request: Request) -> Answer:
     return json_answer(store.create_bucket(request.json()))
 
 
-def get_bucket(store: Store, request: Request, bucket: str) -> Answer:
+def get_bucket(store: Store, _request: Request, bucket: str) -> Answer:
     """Describe a bucket."""
     return json_answer(store.bucket(bucket))
 
@@ -40,7 +40,7 @@ def delete_bucket(store: Store, request: Request, bucket: str) -> Answer:
     return Answer(204)
 
 
-def get_storage_layout(store: Store, request: Request, bucket: str) -> Answer:
+def get_storage_layout(store: Store, _request: Request, bucket: str) -> Answer:
     """Say that names are flat, which gcsfs asks."""
     described = store.bucket(bucket)
     layout = {"location": described["location"], "locationType": described["locationType"]}
@@ -48,7 +48,7 @@ def get_storage_layout(store: Store, request: Request, bucket: str) -> Answer:
     return json_answer({"kind": "storage#storageLayout", "bucket": bucket, **layout, **flat})
 
 
-def test_permissions(store: Store, request: Request, bucket: str) -> Answer:
+def grant_permissions(store: Store, request: Request, bucket: str) -> Answer:
     """Grant whatever is asked: nobody logs in here; a fault rule can say otherwise."""
     store.bucket(bucket)
     permissions = request.query.get("permissions", [])
@@ -86,7 +86,7 @@ def read_object(store: Store, request: Request, bucket: str, name: str) -> Answe
 def _unsatisfiable(header: str, size_bytes: int) -> Answer:
     """416, with the size that clients read to tell an empty object from a wrong offset."""
     answer = refusal_answer(Refusal(416, "requestedRangeNotSatisfiable", f"{header} of {size_bytes} bytes"))
-    return answer._replace(headers=answer.headers | {"Content-Range": f"bytes */{size_bytes}"})
+    return answer._replace(headers={**answer.headers, "Content-Range": f"bytes */{size_bytes}"})
 
 
 def byte_range(header: str, size_bytes: int) -> range | None:

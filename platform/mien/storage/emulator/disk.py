@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mien.errors import StorageError
 from mien.storage.emulator.blob import Blob, Content, Data, Sums
@@ -44,6 +44,9 @@ class Memory:
     def drop_bucket(self, name: str) -> None:
         """Make a bucket's end outlive the server."""
 
+    def close(self) -> None:
+        """Let another server have what is kept."""
+
     def buckets(self) -> Iterator[dict[str, Any]]:
         """Buckets of an earlier server."""
         yield from ()
@@ -69,9 +72,13 @@ class Folder(Memory):
             self._lock = (root / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._clear()
         except BlockingIOError:
+            self.close()
             raise StorageError(f"{root}: another emulator uses this folder; end it or give another folder") from None
-        self._clear()
+        except StorageError:
+            self.close()
+            raise
 
     def keep(self, data: Data) -> Content:
         """Write the bytes into a new file."""
@@ -86,9 +93,9 @@ class Folder(Memory):
 
     def save(self, blob: Blob) -> None:
         """Replace the object's description."""
-        assert isinstance(blob.content, Path)
         described = {field.name: getattr(blob, field.name) for field in fields(blob)}
-        _replace(self._objects / _hashed(blob.bucket, blob.name), {**described, "content": blob.content.name})
+        file = cast("Path", blob.content).name
+        _replace(self._objects / _hashed(blob.bucket, blob.name), {**described, "content": file})
 
     def drop(self, blob: Blob) -> None:
         """Delete the object's description."""
@@ -101,6 +108,10 @@ class Folder(Memory):
     def drop_bucket(self, name: str) -> None:
         """Delete the bucket's description."""
         (self._buckets / _hashed(name)).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Release the lock on the folder."""
+        self._lock.close()
 
     def buckets(self) -> Iterator[dict[str, Any]]:
         """Read every bucket's description."""

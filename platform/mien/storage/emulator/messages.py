@@ -1,7 +1,9 @@
 """What passes between the HTTP server and the calls that it serves: a request, an answer, a refusal."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -78,7 +80,7 @@ class Answer(NamedTuple):
     """Status, headers and body of a reply; the body of an object is a view, so that nothing is copied."""
 
     status: int = 200
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
     body: bytes | memoryview = b""
 
 

@@ -48,6 +48,10 @@ class Store:
             self._add(blob)
             self._generation = max(self._generation, blob.generation)
 
+    def close(self) -> None:
+        """Let another server have what is on disk."""
+        self._disk.close()
+
     def create_bucket(self, described: dict[str, Any]) -> dict[str, Any]:
         """Make a bucket.
 

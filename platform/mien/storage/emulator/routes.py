@@ -31,8 +31,7 @@ class Route(NamedTuple):
 
 def _route(kind: str, method: str, path: str, call: Call, query: str = "") -> Route:
     """A route; `{name}` in the path is one segment, `{name*}` all that follow, `query` an item that must be there."""
-    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
-    pattern = re.sub(r"\{(\w+)\*\}", r"(?P<\1>.+)", pattern)
+    pattern = re.sub(r"\{\w+\}", "([^/]+)", re.sub(r"\{\w+\*\}", "(.+)", path))
     return Route(kind, method, re.compile(pattern), query, call)
 
 
@@ -61,16 +60,16 @@ class Router:
             if found is None:
                 raise not_found(f"{request.method} {request.path}: the emulator has no such call")
             route, names = found
-            return route.call(request, **{key: decode(value) for key, value in names.items()})
+            return route.call(request, *map(decode, names))
         except Refusal as refusal:
             return refusal_answer(refusal)
 
-    def _find(self, request: Request) -> tuple[Route, dict[str, str]] | None:
+    def _find(self, request: Request) -> tuple[Route, tuple[str, ...]] | None:
         for route in self._routes:
             if route.method == request.method and _has(request, route.query):
                 match = route.pattern.fullmatch(request.path)
                 if match:
-                    return route, match.groupdict()
+                    return route, match.groups()
         return None
 
 
@@ -91,7 +90,7 @@ def _bucket_routes(store: Store) -> list[Route]:
         route("patch", "PATCH", _BUCKET, calls.patch_bucket),
         route("delete", "DELETE", _BUCKET, calls.delete_bucket),
         route("layout", "GET", _BUCKET + "/storageLayout", calls.get_storage_layout),
-        route("permissions", "GET", _BUCKET + "/iam/testPermissions", calls.test_permissions),
+        route("permissions", "GET", _BUCKET + "/iam/testPermissions", calls.grant_permissions),
     ]
 
 

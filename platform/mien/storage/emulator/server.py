@@ -4,6 +4,7 @@ Beside Cloud Storage's paths it answers `POST /__faults` with a list of rules, `
 `DELETE /__traffic`. Run as a program it serves for its parent process and ends with it.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -57,6 +58,7 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
+            self.store.close()
             raise StorageError(f"{HOST}:{port}: cannot be served ({error}); give another port") from error
 
     def server_bind(self) -> None:
@@ -68,6 +70,11 @@ class Server(ThreadingHTTPServer):
     def url(self) -> str:
         """What `STORAGE_EMULATOR_HOST` must be."""
         return f"http://{HOST}:{self.server_port}"
+
+    def server_close(self) -> None:
+        """Close the port, and release the folder."""
+        super().server_close()
+        self.store.close()
 
     def ensure_bucket(self, name: str) -> None:
         """Make a bucket unless it is there.
@@ -81,7 +88,7 @@ class Server(ThreadingHTTPServer):
             if refusal.status != HTTPStatus.CONFLICT:
                 raise ConfigError(refusal.message) from refusal
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002  of the base class
         """A client that hangs up is none; anything else is told."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             logger.exception("the emulator failed on a connection")
@@ -128,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         served = self._act(request)
         self.server.meter.add(kind, Traffic(0, 0, served))
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  of the base class
 
     def _control(self, request: Request) -> Answer:
         try:
@@ -213,13 +220,9 @@ def _flipped(body: bytes | memoryview) -> bytes:
 
 
 def serve(server: Server) -> None:
-    """Serve in this thread until Ctrl-C, then close."""
-    try:
+    """Serve in this thread until Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever(poll_interval=0.1)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.server_close()
 
 
 def serve_for_parent(folder: str) -> None:
@@ -234,7 +237,8 @@ def serve_for_parent(folder: str) -> None:
         return
     sys.stdout.write(json.dumps({"url": server.url}) + "\n")
     sys.stdout.flush()
-    serve(server)
+    with server:
+        serve(server)
 
 
 def _end_with(parent: int) -> None:

@@ -95,7 +95,7 @@ class Uploads:
         place = f"{request.base}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={upload_id}"
         return Answer(200, {"Location": place, "X-GUploader-UploadID": upload_id})
 
-    def resume(self, request: Request, bucket: str) -> Answer:
+    def resume(self, request: Request, _bucket: str) -> Answer:
         """Take a chunk, or say how much has come.
 
         Returns:
@@ -112,7 +112,7 @@ class Uploads:
             raise session.ended
         return json_answer(session.ended.resource(request.base))
 
-    def cancel(self, request: Request, bucket: str) -> Answer:
+    def cancel(self, request: Request, _bucket: str) -> Answer:
         """Drop an upload; 499, as the real service says."""
         self._session(request)
         del self._sessions[request.get("upload_id")]

@@ -1,6 +1,6 @@
 """The part of the XML API that clients use: reads of `/BUCKET/OBJECT`, and multipart uploads.
 
-The parts of a multipart upload come in any order and side by side; `transfer_manager` of google-cloud-storage sends them.
+Parts of a multipart upload come in any order and side by side; google-cloud-storage's `transfer_manager` sends them.
 """
 
 import re
@@ -61,7 +61,7 @@ class XmlUploads:
         self._uploads[upload_id] = _Upload(Draft(Key(bucket, name), b"", known))
         return _xml("InitiateMultipartUploadResult", Bucket=bucket, Key=name, UploadId=upload_id)
 
-    def put_part(self, request: Request, bucket: str, name: str) -> Answer:
+    def put_part(self, request: Request, _bucket: str, name: str) -> Answer:
         """Take one part, checked by the sums that come with it."""
         upload = self._upload(request)
         number = request.integer("partNumber") or 0
@@ -88,7 +88,7 @@ class XmlUploads:
         place = f"{request.base}/{bucket}/{name}"
         return _xml("CompleteMultipartUploadResult", Location=place, Bucket=bucket, Key=name, ETag=blob.etag)
 
-    def cancel(self, request: Request, bucket: str, name: str) -> Answer:
+    def cancel(self, request: Request, _bucket: str, _name: str) -> Answer:
         """Drop the upload and its parts."""
         self._upload(request)
         self._close(request)
