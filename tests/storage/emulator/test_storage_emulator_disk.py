@@ -61,6 +61,17 @@ def test_a_restarted_server_has_the_same_objects(opened: Open, tmp_path: Path) -
     assert put(store, "a", b"newer") > last
 
 
+def test_generations_grow_though_the_clock_went_back(opened: Open, tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.create_bucket({"name": "bucket"})
+    put(store, "x", b"1")
+    store.close()
+    (path,) = (tmp_path / "objects").iterdir()
+    in_the_future = 1 << 62
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"generation": in_the_future}))
+    assert put(opened(tmp_path), "x", b"2") == in_the_future + 1
+
+
 def test_a_deleted_bucket_stays_deleted(opened: Open, tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.create_bucket({"name": "bucket"})

@@ -16,6 +16,7 @@ import pytest
 
 from command_line import assert_refused, clean_environment, run_here
 from mien.errors import ConfigError, StorageError
+from mien.storage.emulator.listing import Listing
 from mien.storage.emulator.server import Server
 
 MIEN = [str(Path(sys.executable).parent / "python"), "-c", "import mien.cli; mien.cli.main()", "emulator"]
@@ -81,6 +82,14 @@ def test_a_head_has_the_headers_of_a_get_and_no_body(server: Server) -> None:
             assert (response.read(), response.getheader("Content-Length")) == (b"", "3")
 
 
+@pytest.mark.parametrize("headers", [{"Origin": "http://page.example"}, {"Host": "page.example:80"}, {"Host": "page"}])
+def test_a_web_page_is_refused(server: Server, headers: dict[str, str]) -> None:
+    for path in ("/upload/storage/v1/b/bucket/o?uploadType=media&name=x", "/__faults"):
+        assert ask(server, "POST", path, b"[]", **headers)[0] == 403
+    assert server.store.list_objects("bucket", Listing()).blobs == []
+    assert ask(server, "GET", "/storage/v1/b/bucket", Host=f"localhost:{server.server_port}")[0] == 200
+
+
 def test_faults_and_traffic_are_set_and_read_over_http(server: Server) -> None:
     assert ask(server, "POST", "/__faults", json.dumps([{"match": "GET", "fault": "status:503"}])) == (204, b"")
     assert [ask(server, "GET", "/storage/v1/b/bucket")[0] for _ in range(2)] == [503, 200]
@@ -94,10 +103,12 @@ def test_faults_and_traffic_are_set_and_read_over_http(server: Server) -> None:
 
 def test_a_reset_is_one_and_not_an_end(server: Server) -> None:
     server.faults.set([{"match": "GET", "fault": "reset"}, {"match": "POST", "fault": "lost_ack"}])
-    with pytest.raises(ConnectionResetError):
-        ask(server, "GET", "/bucket/x")
-    with pytest.raises(ConnectionResetError):
-        ask(server, "POST", "/upload/storage/v1/b/bucket/o?uploadType=media&name=x", b"abc")
+    upload = b"POST /upload/storage/v1/b/bucket/o?uploadType=media&name=x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc"
+    for request in (b"GET /bucket/x HTTP/1.1\r\n\r\n", upload):
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+            connection.sendall(request)
+            with pytest.raises(ConnectionResetError):
+                connection.recv(1)
     assert ask(server, "GET", "/bucket/x") == (200, b"abc")
 
 

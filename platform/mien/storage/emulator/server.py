@@ -127,6 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
         base = f"http://{headers.get('host', '')}"
         method = "GET" if self.command == "HEAD" else self.command
         request = Request.parse(method, self.path, headers, body, base)
+        if _is_web_page(headers):
+            self._send(refusal_answer(Refusal(403, "forbidden", "the emulator serves programs of this machine alone")))
+            return
         if request.path.startswith("/__"):
             self._send(self._control(request))
             return
@@ -211,6 +214,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.close()
         self.connection.close()
         return 0
+
+
+def _is_web_page(headers: dict[str, str]) -> bool:
+    """Whether a page in a browser asks, from another site or through a name that it made point at this machine."""
+    host = headers.get("host", HOST).rpartition(":")[0] or headers.get("host", HOST)
+    return "origin" in headers or host not in {HOST, "localhost"}
 
 
 def _flipped(body: bytes | memoryview) -> bytes:
