@@ -19,6 +19,7 @@ from mien.datasets.publish import publish
 from mien.faces.crop import encode_jpeg
 from mien.storage.commit import commit, digest
 from mien.storage.local import LocalStore
+from mien.storage.uri import Store
 
 SIZE_PX = 32
 PROVENANCE = {"version": "test", "fingerprint": "f" * 64, "source": "/videos", "models": {"net": {"sha256": "0" * 64}}}
@@ -89,6 +90,12 @@ def write_failure(store: LocalStore, clip: Clip, write_id: str) -> None:
     """One committed shard that holds only a failure."""
     record = {"files": [], "samples": [], "failures": [failure_row(clip)]}
     assert commit(store, write_id, write_id, record)
+
+
+def tables(store: Store) -> tuple[pa.Table, pa.Table]:
+    """Index and failures of what is committed so far, in memory."""
+    found = index.unfinished_tables(store)
+    return found.index_file.table(), found.failure_file.table()
 
 
 def make_finished(store: LocalStore, kind: FormatConfig) -> Dataset:

@@ -173,10 +173,14 @@ def plan(words: Words = None, dry_run: DryRun = False, as_json: Json = False) ->
     Example: mien plan configs/serialize/faces.yaml source=VIDEOS
     """
     config = read_config("serialize", words)
-    report, rows = call("mien.pipelines.plan:preview_plan", config)
     if config.output and not dry_run:
-        call("mien.pipelines.serialize:plan", config, call("mien.storage.uri:open_store", config.output))
-    _emit_plan(report, rows, as_json=as_json)
+        store = call("mien.storage.uri:open_store", config.output)
+        planned = call("mien.pipelines.serialize:plan", config, store) or call(
+            "mien.pipelines.plan:standing_plan", store
+        )
+    else:
+        planned = call("mien.pipelines.plan:preview_plan", config)
+    _emit_plan(*planned, as_json=as_json)
 
 
 def _emit_plan(report: Any, rows: list[dict[str, Any]], *, as_json: bool) -> None:

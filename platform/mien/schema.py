@@ -99,7 +99,7 @@ INDEX = (
     Column("row_stop", "int64", (), "", "row after its last"),
     Column("checksums", TEXT, (), "", "JSON: column -> SHA-256 of its values in this sample"),
 )
-"""Rows of index.parquet, one per sample, ordered by source, start and track."""
+"""Rows of index.parquet, one per sample, in the order of the plan, then of the track."""
 
 FAILURES = (
     *PLAN,
@@ -109,7 +109,7 @@ FAILURES = (
     Column("attempts", "int64", (), "", "how often it was tried"),
     Column("thumb", BYTES, (), "", "small JPEG of a frame, empty where none could be read"),
 )
-"""Rows of failures.parquet, one per clip that could not be made."""
+"""Rows of failures.parquet, one per clip that could not be made, in the order of the plan."""
 
 
 def names(columns: tuple[Column, ...]) -> list[str]:

@@ -1,12 +1,15 @@
 import pickle
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import mien.datasets
+from mien.datasets import index
 from mien.datasets.dataset import Dataset, Sample
 from mien.datasets.formats import FormatConfig
 from mien.datasets.frames import values_of
+from mien.datasets.tables import parquet_bytes
 from mien.errors import DatasetError
 from mien.storage.local import LocalStore
 from sample_datasets import SIZE_PX, make_clip, make_finished, make_frames
@@ -40,6 +43,26 @@ def test_both_formats_read_the_same(tmp_path_factory: pytest.TempPathFactory) ->
             np.testing.assert_array_equal(a[column], b[column])
 
 
+def test_numbers_do_not_need_the_index_in_memory(finished: Dataset, store: LocalStore) -> None:
+    dataset = mien.datasets.open(store.root)
+    assert (len(dataset), dataset.num_clips, len(dataset.failure_file)) == (3, 3, 1)
+    assert dataset[make_clip(1).clip_id].row == dataset.sample(1).row
+    assert not {"index", "failures"} & vars(dataset).keys()
+    assert [sample.row for sample in dataset] == dataset.index.to_pylist()
+    assert dataset.failures.column("clip_id").to_pylist() == [make_clip(3).clip_id]
+
+
+def test_a_clip_with_two_tracks_is_one_clip_with_two_samples(store: LocalStore, kind: FormatConfig) -> None:
+    make_finished(store, kind)
+    table = index.read_parquet(store, index.INDEX)
+    second = pa.Table.from_pylist([{**table.to_pylist()[1], "track": 1}], table.schema)
+    store.replace(index.INDEX, parquet_bytes(pa.concat_tables([table.slice(0, 2), second, table.slice(2)])))
+    dataset = mien.datasets.open(store.root)
+    assert (len(dataset), dataset.num_clips) == (4, 3)
+    assert dataset.clip_ids == [make_clip(number).clip_id for number in range(3)]
+    assert [sample.track for sample in dataset.clip(make_clip(1).clip_id)] == [0, 1]
+
+
 def test_slices_are_by_time_with_an_open_end(finished: Dataset) -> None:
     sample = finished.sample(0)
     part = sample.slice(0.04, 0.16, ["time_s", "crop"])
@@ -64,7 +87,9 @@ def test_an_unfinished_dataset_is_refused_unless_asked_for(finished: Dataset, st
     store.delete("index.parquet")
     with pytest.raises(DatasetError, match=r"unfinished: it has no mien\.json"):
         mien.datasets.open(store.root)
-    assert len(mien.datasets.open(store.root, allow_unfinished=True)) == 3
+    unfinished = mien.datasets.open(store.root, allow_unfinished=True)
+    assert len(unfinished) == 3
+    assert [sample.row for sample in pickle.loads(pickle.dumps(unfinished))] == finished.index.to_pylist()
 
 
 def test_a_folder_that_is_no_dataset_is_named(store: LocalStore) -> None:

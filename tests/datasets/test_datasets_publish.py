@@ -1,4 +1,6 @@
 import json
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,10 @@ class Recording(LocalStore):
     def replace(self, name: str, data: bytes) -> None:
         self.names.append(name)
         super().replace(name, data)
+
+    def replace_file(self, path: Path, name: str) -> None:
+        self.names.append(name)
+        super().replace_file(path, name)
 
 
 def again(store: LocalStore) -> Dataset:
@@ -66,6 +72,47 @@ def test_orphans_go_and_committed_shards_stay(finished: Dataset, store: LocalSto
     store.replace("data/of-a-killed-attempt.parquet", b"half")
     again(store)
     assert {entry.name for entry in store.list("data/")} == committed
+
+
+def test_every_record_is_read_once(finished: Dataset, store: LocalStore) -> None:
+    reads = Counter[str]()
+
+    class Counting(LocalStore):
+        def read(self, name: str) -> bytes:
+            reads[name] += 1
+            return super().read(name)
+
+    again(Counting(store.root))
+    assert {name: count for name, count in reads.items() if name.startswith("commits/")} == {
+        f"commits/{name}.json": 1 for name in ("a1", "b2", "c3")
+    }
+
+
+def test_the_data_of_a_record_that_came_while_publishing_stay(store: LocalStore, finished: Dataset) -> None:
+    class Late(LocalStore):
+        """Another run commits the same clips once more, just before the dataset is complete."""
+
+        def replace(self, name: str, data: bytes) -> None:
+            if name == "mien.json":
+                write_shard(LocalStore(self.root), ParquetConfig(), [make_clip(0)], "late")
+            super().replace(name, data)
+
+    again(Late(store.root))
+    assert "data/late.parquet" in {entry.name for entry in store.list("data/")}
+    assert len(again(store)) == 3
+
+
+def test_a_strangers_file_is_not_vouched_for(finished: Dataset, store: LocalStore) -> None:
+    store.replace("notes.txt", b"mine")
+    again(store)
+    assert "notes.txt" not in {file["name"] for file in json.loads(store.read("mien.json"))["files"]}
+    assert store.read("notes.txt") == b"mine"
+
+
+def test_nothing_unfinished_stays_behind(finished: Dataset, store: LocalStore) -> None:
+    before = set((store.root / ".scratch").iterdir())
+    again(store)
+    assert set((store.root / ".scratch").iterdir()) == before
 
 
 def test_fresh_removes_what_is_ours_and_nothing_else(finished: Dataset, store: LocalStore) -> None:

@@ -1,11 +1,13 @@
 import json
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
 import mien.datasets
 from mien.datasets import index
 from mien.datasets.dataset import Dataset
+from mien.datasets.tables import parquet_bytes
 from mien.datasets.verify import verify
 from mien.storage.local import LocalStore
 from sample_datasets import make_clip
@@ -63,12 +65,52 @@ def test_a_lost_and_an_unplanned_clip_are_named(finished: Dataset, store: LocalS
     assert any(f"clip {make_clip(3).clip_id}: was not planned" in problem for problem in found)
 
 
-def test_a_clip_that_is_named_twice_is_found(finished: Dataset, store: LocalStore) -> None:
-    import pyarrow as pa
+def test_a_million_of_one_problem_are_one_line(finished: Dataset, store: LocalStore) -> None:
+    index.write_plan(store, [make_clip(number).to_row() for number in (50, 0, 60, 1, 2, 3, 70)])
+    found = [problem for problem in problems(store) if problem.startswith("clip ")]
+    assert found == [f"clip {make_clip(50).clip_id} (and 2 more): is planned, but neither made nor failed"]
 
-    table = index.read_parquet(store, index.INDEX)
-    store.replace(index.INDEX, index.parquet_bytes(pa.concat_tables([table, table.slice(0, 1)])))
-    assert any("named twice" in problem for problem in problems(store))
+
+def change_table(store: LocalStore, name: str, change: Callable[[pa.Table], pa.Table]) -> list[str]:
+    """What verify says of the clips after a table was changed."""
+    store.replace(name, parquet_bytes(change(index.read_parquet(store, name))))
+    return [problem for problem in problems(store) if problem.startswith("clip ")]
+
+
+def test_a_track_that_is_named_twice_is_found(finished: Dataset, store: LocalStore) -> None:
+    found = change_table(store, index.INDEX, lambda table: pa.concat_tables([table, table.slice(0, 1)]))
+    assert found == [f"clip {make_clip(0).clip_id}: has a track that is named twice"]
+
+
+def test_a_clip_in_two_shards_is_found(finished: Dataset, store: LocalStore) -> None:
+    def second_track_elsewhere(table: pa.Table) -> pa.Table:
+        other = {**table.to_pylist()[0], "track": 1, "file": table.to_pylist()[2]["file"]}
+        return pa.concat_tables([table, pa.Table.from_pylist([other], table.schema)])
+
+    found = change_table(store, index.INDEX, second_track_elsewhere)
+    assert found == [f"clip {make_clip(0).clip_id}: is named in two shards"]
+
+
+def test_a_failure_that_is_named_twice_or_was_made_is_found(finished: Dataset, store: LocalStore) -> None:
+    def made_too(table: pa.Table) -> pa.Table:
+        rows = table.to_pylist()
+        return pa.Table.from_pylist([*rows, *rows, {**rows[0], "clip_id": make_clip(1).clip_id}], table.schema)
+
+    assert change_table(store, index.FAILURES, made_too) == [
+        f"clip {make_clip(1).clip_id}: is both made and failed",
+        f"clip {make_clip(3).clip_id}: is named twice by the failures",
+    ]
+
+
+def test_a_clip_that_is_planned_twice_is_found(finished: Dataset, store: LocalStore) -> None:
+    index.write_plan(store, [make_clip(number).to_row() for number in (0, 1, 2, 3, 1)])
+    found = [problem for problem in problems(store) if problem.startswith("clip ")]
+    assert found == [f"clip {make_clip(1).clip_id}: is planned twice"]
+
+
+def test_a_missing_commit_record_is_named(finished: Dataset, store: LocalStore) -> None:
+    store.delete("commits/b2.json")
+    assert any(problem.startswith("commits/b2.json: ") for problem in problems(store))
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "data/stray.parquet"])

@@ -2,10 +2,20 @@ from pathlib import Path
 
 import pytest
 
+from mien.clips.clip import Clip
 from mien.datasets import index
 from mien.errors import ConfigError, PreflightError
-from mien.pipelines.plan import PlanConfig, preview_plan, require_video, write_plan
+from mien.pipelines.plan import (
+    PlanConfig,
+    Planner,
+    pending,
+    preview_plan,
+    require_video,
+    standing_plan,
+    write_plan,
+)
 from mien.storage.local import LocalStore
+from sample_datasets import make_clip, write_failure
 
 
 @pytest.fixture
@@ -25,7 +35,7 @@ def config(videos: Path, **values: object) -> PlanConfig:
 
 def test_every_video_is_a_row_and_the_report_counts_them(videos: Path, tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "out")
-    report = write_plan(config(videos), store)
+    report = write_plan(Planner(config(videos)), store)
     rows = [row for table in index.read_plan(store) for row in table.to_pylist()]
     assert [Path(row["source_uri"]).name for row in rows] == [f"v{n}.mp4" for n in range(5)]
     assert (report.num_clips, report.num_sources, report.num_skipped, report.source_bytes) == (5, 5, 1, 15)
@@ -49,7 +59,7 @@ def test_a_changed_video_gets_another_id(videos: Path) -> None:
 def test_the_preview_is_the_plan_and_writes_nothing(videos: Path, tmp_path: Path) -> None:
     report, rows = preview_plan(config(videos), num_rows=2)
     assert len(rows) == 2
-    assert report == write_plan(config(videos), LocalStore(tmp_path / "out"))
+    assert report == write_plan(Planner(config(videos)), LocalStore(tmp_path / "out"))
     assert sorted(path.name for path in videos.parent.iterdir()) == ["out", "videos"]
 
 
@@ -72,3 +82,45 @@ def test_a_source_without_videos_is_one_clear_error(tmp_path: Path, make: str) -
 def test_a_missing_source_key_says_how_to_give_it() -> None:
     with pytest.raises(ConfigError, match="source=PLACE"):
         preview_plan(PlanConfig())
+
+
+def test_the_first_rows_are_part_of_the_one_walk(videos: Path) -> None:
+    planner = Planner(config(videos))
+    first = planner.first(2)
+    assert planner.report().num_clips == 2, "no further than asked for"
+    (videos / "z.mp4").write_bytes(b"a second walk would find it")
+    assert planner.first(1) == first[:1]
+    rows = list(planner.rows())
+    assert rows[:2] == first
+    assert [Path(row["source_uri"]).name for row in rows] == [f"v{n}.mp4" for n in range(5)]
+
+
+def test_the_standing_plan_is_what_was_reported(videos: Path, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "out")
+    planner = Planner(config(videos))
+    first = planner.first(3)
+    report = write_plan(planner, store)
+    assert standing_plan(store, num_rows=3) == (report._replace(num_skipped=0), first)
+
+
+def test_sources_of_the_standing_plan_are_counted_across_its_files(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "out")
+    clips = [Clip(make_clip(number // 4).source, float(number), number + 1.0) for number in range(10)]
+    index.write_plan(store, (clip.to_row() for clip in clips), rows_per_file=3)
+    report, rows = standing_plan(store, num_rows=5)
+    assert (report.num_clips, report.num_sources, report.source_bytes) == (10, 3, 1000 + 1001 + 1002)
+    assert rows == [clip.to_row() for clip in clips[:5]]
+
+
+def test_pending_is_what_no_record_names(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "out")
+    clips = [Clip(make_clip(number).source, 1.0, 3.5) for number in range(5)]
+    index.write_plan(store, (clip.to_row() for clip in clips), rows_per_file=2)
+    assert pending(store, retry_failed=False)[:2] == (5, 2.5)
+    assert pending(store, retry_failed=False).num_left == 5
+    write_failure(store, clips[0], "a")
+    write_failure(store, clips[3], "b")
+    left = pending(store, retry_failed=False)
+    assert [clip_id.decode() for clip_id in left.skip] == sorted([clips[0].clip_id, clips[3].clip_id])
+    assert left.num_left == 3
+    assert pending(store, retry_failed=True).num_left == 5

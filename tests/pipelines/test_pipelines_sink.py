@@ -15,7 +15,7 @@ from mien.datasets.parquet import ParquetConfig
 from mien.errors import DatasetError, FaceError
 from mien.pipelines.sink import CLIP, FAILURE, FRAMES, ShardSink, Target, crossing_row, failure_of, write_clips
 from mien.storage.local import LocalStore
-from sample_datasets import make_clip, make_frames
+from sample_datasets import make_clip, make_frames, tables
 
 
 def made(number: int, num_frames: int = 4) -> tuple[dict[str, Any], pa.Buffer, dict[str, Any]]:
@@ -33,7 +33,9 @@ def failed(number: int) -> tuple[dict[str, Any], pa.Buffer, dict[str, Any]]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "out")
+    store = LocalStore(tmp_path / "out")
+    index.write_plan(store, (make_clip(number).to_row() for number in range(3)))
+    return store
 
 
 def target(store: LocalStore, kind: Any = None, run_id: str = "run") -> Target:
@@ -41,13 +43,13 @@ def target(store: LocalStore, kind: Any = None, run_id: str = "run") -> Target:
 
 
 def names(store: LocalStore) -> list[str]:
-    return [entry.name for entry in store.list()]
+    return [entry.name for entry in store.list() if not entry.name.startswith(index.PLAN_FOLDER)]
 
 
 @pytest.mark.parametrize("kind", [ParquetConfig(), Hdf5Config()])
 def test_one_write_is_one_shard_and_one_commit(store: LocalStore, kind: Any) -> None:
     write_clips(target(store, kind), [made(0), failed(1), made(2, 7)])
-    table, failures = index.build(store)
+    table, failures = tables(store)
     assert [row["num_frames"] for row in table.to_pylist()] == [4, 7]
     assert [(row["row_start"], row["row_stop"]) for row in table.to_pylist()] == [(0, 4), (4, 11)]
     assert failures.to_pylist()[0]["thumb"] == b"jpeg"
@@ -61,7 +63,7 @@ def test_one_write_is_one_shard_and_one_commit(store: LocalStore, kind: Any) -> 
 def test_failures_alone_make_no_data_file(store: LocalStore) -> None:
     write_clips(target(store), [failed(0)])
     assert [name.split("/")[0] for name in names(store)] == ["commits"]
-    assert index.build(store)[1].num_rows == 1
+    assert tables(store)[1].num_rows == 1
 
 
 def test_no_clips_leave_nothing(store: LocalStore) -> None:
@@ -73,15 +75,15 @@ def test_a_second_attempt_of_the_same_clips_loses_and_cleans_up_after_itself(sto
     for _ in range(2):
         write_clips(target(store), [made(0), made(1)])
     assert len([name for name in names(store) if name.startswith("data/")]) == 1
-    assert index.build(store)[0].num_rows == 2
+    assert tables(store)[0].num_rows == 2
 
 
 def test_the_retry_of_a_failure_by_another_run_is_another_commit(store: LocalStore) -> None:
     for run_id in ("first", "second"):
         write_clips(target(store, run_id=run_id), [failed(0)])
-    assert index.build(store)[1].column("attempts").to_pylist() == [2]
+    assert tables(store)[1].column("attempts").to_pylist() == [2]
     write_clips(target(store, run_id="third"), [made(0)])
-    table, failures = index.build(store)
+    table, failures = tables(store)
     assert (table.num_rows, failures.num_rows) == (1, 0)
 
 
@@ -91,7 +93,7 @@ def test_every_track_of_a_clip_is_a_sample(store: LocalStore) -> None:
     column = second.column_names.index("track")
     second = second.set_column(column, "track", pa.array(np.ones(3, np.int16)))
     write_clips(target(store), [(clip, serialize(pa.concat_tables([first, second])), {})])
-    rows = index.build(store)[0].to_pylist()
+    rows = tables(store)[0].to_pylist()
     assert [(row["track"], row["row_start"], row["row_stop"]) for row in rows] == [(0, 0, 3), (1, 3, 6)]
 
 
@@ -121,7 +123,7 @@ def test_blocks_of_ray_are_read_row_by_row(store: LocalStore) -> None:
     clips = [made(0), failed(1), made(2)]
     rows = [crossing_row(clip, frames, failure) for clip, frames, failure in clips]
     ShardSink(target(store), 1).write([pa.concat_tables(rows[:2]), rows[2]], None)
-    table, failures = index.build(store)
+    table, failures = tables(store)
     assert (table.num_rows, failures.num_rows) == (2, 1)
 
 

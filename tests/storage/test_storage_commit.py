@@ -1,5 +1,6 @@
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import google_crc32c
 import pytest
 
 from mien.errors import CommitUnknown, DatasetError, StorageError
-from mien.storage.commit import commit, digest, new_write_id, read_commits
+from mien.storage.commit import commit, digest, first_commit, new_write_id, read_commits, sum_up
 from mien.storage.local import LocalStore
 
 RECORD = {"files": [], "samples": [], "failures": []}
@@ -68,6 +69,41 @@ def test_a_damaged_record_is_named(tmp_path: Path, damage: Callable[[str], str])
         list(read_commits(store))
 
 
+class Listing(LocalStore):
+    """Remembers what was read, and knows how many threads wait in it at once."""
+
+    def __init__(self, root: Path, num_together: int) -> None:
+        super().__init__(root)
+        self.names = list[str]()
+        self._together = threading.Barrier(num_together)
+
+    def read(self, name: str) -> bytes:
+        self.names.append(name)
+        self._together.wait(timeout=30)
+        return super().read(name)
+
+
+def test_records_are_read_together_and_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for number in reversed(range(8)):
+        commit(LocalStore(tmp_path), f"s{number}", f"w{number}", RECORD)
+    store = Listing(tmp_path, num_together=8)
+    assert [record["write_id"] for record in read_commits(store)] == [f"w{number}" for number in range(8)]
+    assert sorted(store.names) == [f"commits/s{number}.json" for number in range(8)], "each once"
+    rest = Listing(tmp_path, num_together=1)
+    shards = [record["shard"] for record in read_commits(rest, {"commits/s0.json", "commits/s5.json"})]
+    assert shards == ["s1", "s2", "s3", "s4", "s6", "s7"]
+    assert "commits/s0.json" not in rest.names
+
+
+def test_the_first_record_is_read_alone(tmp_path: Path) -> None:
+    assert first_commit(LocalStore(tmp_path)) is None
+    for number in range(3):
+        commit(LocalStore(tmp_path), f"s{number}", f"w{number}", RECORD)
+    store = Listing(tmp_path, num_together=1)
+    assert (first_commit(store) or {})["write_id"] == "w0"
+    assert store.names == ["commits/s0.json"]
+
+
 def test_digest_agrees_with_the_reference_sums(tmp_path: Path) -> None:
     data = bytes(range(256)) * 9000
     (tmp_path / "x").write_bytes(data)
@@ -75,6 +111,7 @@ def test_digest_agrees_with_the_reference_sums(tmp_path: Path) -> None:
     assert found.size_bytes == len(data)
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     assert found.crc32c == f"{google_crc32c.value(data):08x}"
+    assert sum_up([data[:7], b"", data[7:]]) == found
 
 
 def test_crc32c_is_the_published_check_value(tmp_path: Path) -> None:

@@ -37,6 +37,18 @@ def test_replace_leaves_no_temporary_file(tmp_path: Path) -> None:
     assert (store.read("x"), visible(tmp_path)) == (b"2", ["x"])
 
 
+@pytest.mark.parametrize("place", ["out/.scratch", "elsewhere"])
+def test_a_finished_file_replaces_what_is_there(tmp_path: Path, place: str) -> None:
+    store, draft = LocalStore(tmp_path / "out"), tmp_path / place / "draft"
+    for content in (b"first", b"second"):
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(content)
+        store.replace_file(draft, "folder/name")
+        assert store.read("folder/name") == content
+    assert [entry.name for entry in store.list()] == ["folder/name"]
+    assert [path.name for path in (tmp_path / "out" / "folder").iterdir()] == ["name"]
+
+
 def test_publish_gives_a_name_once(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     draft = store.scratch() / "draft"

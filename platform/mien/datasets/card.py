@@ -93,7 +93,7 @@ def write_card(dataset: "Dataset", card: CardConfig, provenance: Mapping[str, An
         hours=summary["duration_s"] / 3600,
         face_share=100 * summary["face_share"],
         columns=_columns(summary["columns"]),
-        failures=_failures(dataset),
+        failures=_failures(summary["failures"]),
         size=dataset.crop_size_px,
         models="\n".join(f"- Model `{name}`: {_facts(facts)}" for name, facts in models.items()),
         warning=_warning(models),
@@ -110,11 +110,10 @@ def _columns(columns: Mapping[str, str]) -> str:
     return "\n".join(["| column | type | unit | meaning |", "|---|---|---|---|", *rows])
 
 
-def _failures(dataset: "Dataset") -> str:
-    counts = Counter(dataset.failures.column("error_type").to_pylist())
+def _failures(counts: Mapping[str, int]) -> str:
     if not counts:
         return "None."
-    rows = [f"| {kind} | {count} |" for kind, count in counts.most_common()]
+    rows = [f"| {kind} | {count} |" for kind, count in Counter(counts).most_common()]
     return "\n".join(["| reason | clips |", "|---|---|", *rows])
 
 

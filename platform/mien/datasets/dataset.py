@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 
 from mien import schema
-from mien.datasets import index
+from mien.datasets import ids, index
 from mien.datasets.formats import open_shard
 from mien.datasets.frames import Values, checksum, crop_pixels
+from mien.datasets.index import Tables
 from mien.datasets.shard import ShardReader
+from mien.datasets.tables import TableFile
 from mien.errors import DatasetError, StorageError
 from mien.storage.uri import Store, open_store
 
@@ -109,8 +110,10 @@ class Sample:
 class Dataset:
     """Index, failures and shards below one place. Shards are opened when needed, and a few stay open."""
 
-    def __init__(self, store: Store, *, allow_unfinished: bool = False, check: bool = True) -> None:
-        """See `open_dataset`."""
+    def __init__(
+        self, store: Store, *, allow_unfinished: bool = False, check: bool = True, tables: Tables | None = None
+    ) -> None:
+        """See `open_dataset`; the tables may be given while they are not yet at their place."""
         self._store = store
         self.check = check
         self._open = dict[str, ShardReader]()
@@ -121,22 +124,35 @@ class Dataset:
                 f"{store.uri}: is unfinished: it has no {COMPLETE}; run the same serialize command again to resume, "
                 "or open it with allow_unfinished=True"
             )
-        self._tables = index.read_tables(store) if self.record else index.build(store)
+        self._tables = tables or self._open_tables()
 
     @property
     def uri(self) -> str:
         """Canonical place."""
         return self._store.uri
 
-    @property
-    def index(self) -> pa.Table:
-        """One row per sample: `mien.schema.INDEX`."""
-        return self._tables[0]
+    def _open_tables(self) -> Tables:
+        return index.open_tables(self._store) if self.record else index.unfinished_tables(self._store)
 
     @property
+    def index_file(self) -> TableFile:
+        """The index on disk, for what is true of many samples: a million of them do not fit into memory at ease."""
+        return self._tables.index_file
+
+    @property
+    def failure_file(self) -> TableFile:
+        """The failures on disk."""
+        return self._tables.failure_file
+
+    @cached_property
+    def index(self) -> pa.Table:
+        """One row per sample, all in memory: `mien.schema.INDEX`."""
+        return self.index_file.table()
+
+    @cached_property
     def failures(self) -> pa.Table:
-        """One row per clip that could not be made: `mien.schema.FAILURES`."""
-        return self._tables[1]
+        """One row per clip that could not be made, all in memory: `mien.schema.FAILURES`."""
+        return self.failure_file.table()
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -151,11 +167,20 @@ class Dataset:
     @cached_property
     def clip_ids(self) -> list[str]:
         """Ids of the clips, in the order of the index, each once."""
-        return list(dict.fromkeys(self.index.column("clip_id").to_pylist()))
+        return list(dict.fromkeys(self.index_file.column("clip_id").to_pylist()))
+
+    @cached_property
+    def num_clips(self) -> int:
+        """Number of clips; each has one sample or more."""
+        return len(ids.distinct(ids.from_column(self.index_file.column("clip_id"))))
+
+    @cached_property
+    def _lookup(self) -> ids.Lookup:
+        return ids.Lookup(ids.from_column(self.index_file.column("clip_id")))
 
     def __len__(self) -> int:
         """Number of samples."""
-        return int(self.index.num_rows)
+        return self.index_file.num_rows
 
     def __iter__(self) -> Iterator[Sample]:
         """Every sample, in the order of the index."""
@@ -163,7 +188,7 @@ class Dataset:
 
     def sample(self, number: int) -> Sample:
         """The sample of one row of the index."""
-        return Sample(self, self.index.slice(number, 1).to_pylist()[0])
+        return Sample(self, self.index_file.row(number))
 
     def clip(self, clip_id: str) -> list[Sample]:
         """The samples of a clip, one per face track.
@@ -171,10 +196,10 @@ class Dataset:
         Raises:
             KeyError: The clip is not in the index.
         """
-        rows = np.flatnonzero(pc.equal(self.index.column("clip_id"), clip_id).to_numpy())
-        if not len(rows):
+        rows = self._lookup.all(clip_id)
+        if not rows:
             raise KeyError(f"{clip_id}: no such clip in {self.uri}")
-        return [self.sample(int(row)) for row in rows]
+        return [self.sample(row) for row in rows]
 
     def __getitem__(self, clip_id: str) -> Sample:
         """The first sample of a clip."""
@@ -203,8 +228,14 @@ class Dataset:
         return Windows(self, length, stride, columns)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Open files stay behind when a DataLoader sends the dataset to its workers."""
-        return self.__dict__ | {"_open": {}}
+        """Open files, and what was read from them, stay behind when a DataLoader sends the dataset to its workers."""
+        kept = ("_store", "check", "record")
+        return {"_open": {}} | {name: self.__dict__[name] for name in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the tables again."""
+        self.__dict__.update(state)
+        self._tables = self._open_tables()
 
 
 def _read_record(store: Store) -> dict[str, Any]:

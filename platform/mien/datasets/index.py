@@ -4,142 +4,174 @@ The index is the truth: for every clip it names the rows of one committed shard.
 clip (a worker that was thought dead, a rerun), the first record by name that made it counts; success beats failure.
 """
 
-import base64
 import io
 import json
-from collections import Counter
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien import schema
-from mien.datasets.frames import arrow_type
+from mien.datasets import ids
+from mien.datasets.merge import PART_ROWS, Merge, Merged
+from mien.datasets.tables import TableFile, parquet_bytes, rows_to_table
 from mien.errors import DatasetError, StorageError
-from mien.storage.commit import read_commits
+from mien.storage.commit import commit_files, first_commit, parse, read_commits, sum_up
+from mien.storage.local import translated
 from mien.storage.uri import Store
 
 PLAN_FOLDER = "plan/"
 INDEX = "index.parquet"
 FAILURES = "failures.parquet"
-_ROWS_PER_PLAN_FILE = 65_536
+PLAN_ROWS = 65_536
+"""Clips of one file of the plan."""
 
 
-def table_schema(columns: Sequence[schema.Column]) -> pa.Schema:
-    """Arrow schema of a table whose columns are scalars, texts or byte strings."""
-    return pa.schema([(column.name, arrow_type(column, ())) for column in columns])
+class Tables(NamedTuple):
+    """The two tables that tell what came of the planned clips."""
+
+    index_file: TableFile
+    """`mien.schema.INDEX`."""
+    failure_file: TableFile
+    """`mien.schema.FAILURES`."""
 
 
-def rows_to_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[schema.Column]) -> pa.Table:
-    """A table of the given columns from plain rows."""
-    return pa.Table.from_pylist([dict(row) for row in rows], schema=table_schema(columns))
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """The table as one small Parquet file."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
-
-
-def read_parquet(store: Store, name: str) -> pa.Table:
-    """One small Parquet table of a dataset.
+def read_parquet(store: Store, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """One small Parquet table of a dataset, or some columns of it.
 
     Raises:
         DatasetError: It is absent or damaged.
     """
     try:
-        return pq.read_table(io.BytesIO(store.read(name)))
+        return pq.read_table(io.BytesIO(store.read(name)), columns=columns)
     except StorageError as error:
         raise DatasetError(f"{store.uri}: has no {name}: {error}") from None
     except pa.ArrowException as error:
         raise DatasetError(f"{store.uri}/{name}: is damaged: {error}") from None
 
 
-def write_plan(store: Store, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write the plan in files of bounded size; returns the number of clips. Rows are held one file at a time."""
-    num_clips, number, part = 0, 0, list[Mapping[str, Any]]()
-    for row in rows:
-        part.append(row)
-        if len(part) == _ROWS_PER_PLAN_FILE:
-            _write_plan_file(store, number, part)
-            num_clips, number, part = num_clips + len(part), number + 1, []
-    if part or not number:
-        _write_plan_file(store, number, part)
-    return num_clips + len(part)
+def write_plan(store: Store, rows: Iterable[Mapping[str, Any]], rows_per_file: int = PLAN_ROWS) -> int:
+    """Write the plan in files of bounded size; returns the number of clips. Rows are held one file at a time.
+
+    The first file comes last, and without it there is no plan: a planner that is killed half-way leaves none.
+    """
+    left = iter(rows)
+    first = _plan_part(left, rows_per_file)
+    num_clips, names = int(first.num_rows), [_plan_file(0)]
+    while (part := _plan_part(left, rows_per_file)).num_rows:
+        names.append(_plan_file(len(names)))
+        store.replace(names[-1], parquet_bytes(part))
+        num_clips += part.num_rows
+    for entry in list(store.list(PLAN_FOLDER)):
+        if entry.name not in names:
+            store.delete(entry.name)  # of a planner that was killed when there were more clips
+    store.replace(names[0], parquet_bytes(first))
+    return num_clips
 
 
-def _write_plan_file(store: Store, number: int, rows: Sequence[Mapping[str, Any]]) -> None:
-    store.replace(f"{PLAN_FOLDER}{number:05d}.parquet", parquet_bytes(rows_to_table(rows, schema.PLAN)))
+def _plan_part(rows: Iterator[Mapping[str, Any]], num_rows: int) -> pa.Table:
+    return rows_to_table(islice(rows, num_rows), schema.PLAN)
+
+
+def _plan_file(number: int) -> str:
+    return f"{PLAN_FOLDER}{number:05d}.parquet"
 
 
 def plan_files(store: Store) -> list[str]:
-    """Names of the plan's files, in order."""
-    return [entry.name for entry in store.list(PLAN_FOLDER) if entry.name.endswith(".parquet")]
+    """Names of the plan's files, in order; empty while it is not whole."""
+    names = [entry.name for entry in store.list(PLAN_FOLDER) if entry.name.endswith(".parquet")]
+    return names if names[:1] == [_plan_file(0)] else []
 
 
 def read_plan(store: Store, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The plan, one file at a time."""
     for name in plan_files(store):
-        table = read_parquet(store, name)
-        yield table.select(columns) if columns else table
+        yield read_parquet(store, name, columns)
+
+
+def planned_ids(store: Store) -> np.ndarray:
+    """Ids of the planned clips, in the order of the plan."""
+    return ids.gathered(ids.from_column(part.column("clip_id")) for part in read_plan(store, ["clip_id"]))
 
 
 def committed(store: Store) -> tuple[np.ndarray, np.ndarray]:
     """Ids of the clips that are made and of those that failed and were not made since, as sorted S32 arrays."""
-    made, failed = set[bytes](), set[bytes]()
+    buffers = bytearray(), bytearray()
     for record in read_commits(store):
-        made.update(sample["clip_id"].encode() for sample in record["samples"])
-        failed.update(failure["clip_id"].encode() for failure in record["failures"])
-    return _sorted_ids(made), _sorted_ids(failed - made)
+        for buffer, rows in zip(buffers, (record["samples"], record["failures"]), strict=True):
+            buffer += ids.from_texts([row["clip_id"] for row in rows]).tobytes()
+    made, failed = (ids.distinct(np.frombuffer(buffer, ids.ID)) for buffer in buffers)
+    return made, failed[~ids.are_among(failed, made)]
 
 
 def committed_models(store: Store) -> dict[str, Any]:
     """Facts of the models that made the clips, as the first commit record has them; empty before there is one."""
-    return dict(next(read_commits(store), {}).get("models", {}))
+    return dict((first_commit(store) or {}).get("models", {}))
 
 
-def _sorted_ids(ids: set[bytes]) -> np.ndarray:
-    return np.array(sorted(ids), f"S{schema.CLIP_ID_CHARS}")
+class Built(NamedTuple):
+    """Index and failures as local files, and what they were made from."""
+
+    merged: Merged
+    files: list[dict[str, Any]]
+    """Every commit record and every file that one names: name and digest, as the completion record has them."""
+
+    def open(self) -> Tables:
+        """Both tables; they can be read after their files are moved or deleted."""
+        return Tables(TableFile(self.merged.index_path), TableFile(self.merged.failures_path))
 
 
-def merge_ids(*parts: np.ndarray) -> np.ndarray:
-    """Sorted ids of all parts."""
-    return np.unique(np.concatenate(parts))
+def build(store: Store, folder: Path, part_rows: int = PART_ROWS) -> Built:
+    """Index and failures from the commit records: every clip that was tried is in exactly one of the two.
+
+    Args:
+        store: The dataset; its plan gives the order, and each of its commit records is read once.
+        folder: An empty local folder for the tables, and for as much again while they are made.
+        part_rows: Clips whose rows are in memory together.
+
+    Raises:
+        DatasetError: A commit record is damaged, or names a clip that is not in the plan.
+        StorageError: The folder cannot be written.
+    """
+    files = list[dict[str, Any]]()
+    with translated(folder):
+        merge = Merge(ids.Lookup(planned_ids(store)), folder, part_rows)
+        for name, data in commit_files(store):
+            record = parse(f"{store.uri}/{name}", data)
+            merge.add(record)
+            files += [*record["files"], {"name": name, **sum_up([data])._asdict()}]
+        return Built(merge.write(), files)
 
 
-def build(store: Store) -> tuple[pa.Table, pa.Table]:
-    """Index and failures from the commit records: every clip that was tried is in exactly one of the two."""
-    winner = dict[str, str]()
-    samples, failures, attempts = list[dict[str, Any]](), dict[str, dict[str, Any]](), Counter[str]()
-    for record in read_commits(store):
-        for sample in record["samples"]:
-            if winner.setdefault(sample["clip_id"], record["write_id"]) == record["write_id"]:
-                samples.append(sample)
-        for failure in record["failures"]:
-            attempts[failure["clip_id"]] += 1
-            failures[failure["clip_id"]] = failure
-    lost = [_failure_row(failures[clip_id], attempts[clip_id]) for clip_id in failures.keys() - winner.keys()]
-    samples.sort(key=_order)
-    lost.sort(key=_order)
-    return rows_to_table(samples, schema.INDEX), rows_to_table(lost, schema.FAILURES)
+def open_tables(store: Store) -> Tables:
+    """Index and failures of a finished dataset.
+
+    Raises:
+        DatasetError: One is absent or damaged.
+    """
+    return Tables(_open_table(store, INDEX), _open_table(store, FAILURES))
 
 
-def _order(row: Mapping[str, Any]) -> tuple[str, float, str, int]:
-    """Tables are in the order of the sources, whatever the order in which clips were finished."""
-    return row["source_uri"], row["start_s"], row["clip_id"], row.get("track", 0)
+def _open_table(store: Store, name: str) -> TableFile:
+    try:
+        return TableFile(store.fetch(name), f"{store.uri}/{name}")
+    except StorageError as error:
+        raise DatasetError(f"{store.uri}: has no {name}: {error}") from None
 
 
-def _failure_row(failure: Mapping[str, Any], attempts: int) -> dict[str, Any]:
-    """A commit record is JSON, so it carries the thumbnail in base64."""
-    return {**failure, "thumb": base64.b64decode(failure["thumb"]), "attempts": attempts}
-
-
-def read_tables(store: Store) -> tuple[pa.Table, pa.Table]:
-    """Index and failures of a finished dataset."""
-    return read_parquet(store, INDEX), read_parquet(store, FAILURES)
+def unfinished_tables(store: Store) -> Tables:
+    """Index and failures of what is committed so far."""
+    folder = Path(tempfile.mkdtemp(prefix="mien-"))
+    try:
+        return build(store, folder).open()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # an open file can be read on
 
 
 def checksums_of(row: Mapping[str, Any]) -> dict[str, str]:

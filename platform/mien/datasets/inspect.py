@@ -1,11 +1,11 @@
 """What is in a dataset, from its index; and the first rows of it, for a quick look."""
 
-from collections import Counter
 from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mien.datasets.frames import Values
@@ -14,38 +14,53 @@ if TYPE_CHECKING:
     from mien.datasets.dataset import Dataset
 
 
+_SHOWN = ["clip_id", "source_uri", "track", "num_frames", "num_detected", "width_px", "height_px", "fps", "subject"]
+
+
 def summarize(dataset: "Dataset") -> dict[str, Any]:
     """Counts, time, shares, columns and failures as plain values."""
-    index, failures = dataset.index, dataset.failures
+    index, failures = dataset.index_file, dataset.failure_file
     num_frames = int(pc.sum(index.column("num_frames")).as_py() or 0)
     num_detected = int(pc.sum(index.column("num_detected")).as_py() or 0)
-    sources = pc.unique(index.column("source_uri")).to_pylist()
     return {
         "path": dataset.uri,
         "finished": bool(dataset.record),
-        "num_clips": len(dataset.clip_ids),
+        "num_clips": dataset.num_clips,
         "num_samples": len(dataset),
         "num_failed": failures.num_rows,
-        "num_sources": len(set(sources) | set(failures.column("source_uri").to_pylist())),
+        "num_sources": _num_distinct(index.column("source_uri"), failures.column("source_uri")),
         "num_frames": num_frames,
         "duration_s": _duration_s(dataset),
         "face_share": num_detected / num_frames if num_frames else 0.0,
-        "num_shards": len(pc.unique(index.column("file"))),
+        "num_shards": _num_distinct(index.column("file")),
         "data_bytes": sum(
             file["size_bytes"] for file in dataset.record.get("files", []) if file["name"].startswith("data/")
         ),
         "columns": column_types(dataset),
-        "subjects": dict(Counter(filter(None, index.column("subject").to_pylist()))),
-        "failures": dict(Counter(failures.column("error_type").to_pylist())),
+        "subjects": {name: count for name, count in _counts(index.column("subject")).items() if name},
+        "failures": _counts(failures.column("error_type")),
         "models": dataset.record.get("models", {}),
     }
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each text of a column occurs, in the order of the first occurrences."""
+    return {found["values"]: found["counts"] for found in pc.value_counts(column).to_pylist()}
+
+
+def _num_distinct(*columns: pa.ChunkedArray) -> int:
+    return int(
+        pc.count_distinct(
+            pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+        ).as_py()
+    )
 
 
 def _duration_s(dataset: "Dataset") -> float:
     """Frames of each sample over its source's frame rate (as sampled), summed, s."""
     config_fps = dataset.config.get("fps")
-    frames = np.asarray(dataset.index.column("num_frames").to_numpy(), float)
-    fps = np.asarray(dataset.index.column("fps").to_numpy(), float)
+    frames = np.asarray(dataset.index_file.column("num_frames").to_numpy(), float)
+    fps = np.asarray(dataset.index_file.column("fps").to_numpy(), float)
     rate = np.minimum(fps, config_fps) if config_fps else fps
     return float(np.divide(frames, rate, out=np.zeros_like(frames), where=rate > 0).sum())
 
@@ -68,7 +83,7 @@ def describe(values: Values) -> str:
 def sample_rows(dataset: "Dataset") -> list[dict[str, Any]]:
     """One line per sample for a table: video, frames, share with a face, size, failures left out."""
     rows = []
-    for row in dataset.index.to_pylist():
+    for row in dataset.index_file.table(_SHOWN).to_pylist():
         share = 100 * row["num_detected"] / row["num_frames"]
         rows.append(
             {

@@ -1,25 +1,27 @@
 """The end of a run: index, failures, previews, card and, last of all, the completion record."""
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-import numpy as np
 
 from mien import schema
 from mien.datasets import index
 from mien.datasets.card import CardConfig, write_card
-from mien.datasets.dataset import COMPLETE, Dataset
+from mien.datasets.dataset import COMPLETE, CONFIG, Dataset
+from mien.datasets.merge import Merged
 from mien.datasets.preview import PreviewConfig, contact_sheet, failure_gallery
 from mien.errors import DatasetError
 from mien.storage.commit import FOLDER as COMMITS
-from mien.storage.commit import digest, read_commits
+from mien.storage.commit import digest, read_commits, sum_up
 from mien.storage.uri import Store
 
 CONTACT_SHEET = "preview/contact_sheet.png"
 FAILURE_GALLERY = "preview/failures.png"
 CARD = "README.md"
 DATA = "data/"
+SMALL = (index.PLAN_FOLDER, "preview/", CARD, CONFIG)
+"""Beginnings of the names of what is small beside the data."""
 
 
 def publish(store: Store, card: CardConfig, preview: PreviewConfig, provenance: Mapping[str, Any]) -> Dataset:
@@ -28,73 +30,82 @@ def publish(store: Store, card: CardConfig, preview: PreviewConfig, provenance: 
     Raises:
         DatasetError: A planned clip is neither made nor failed.
     """
-    tables = index.build(store)
-    _require_all(store, tables)
-    store.replace(index.INDEX, index.parquet_bytes(tables[0]))
-    store.replace(index.FAILURES, index.parquet_bytes(tables[1]))
-    draft = Dataset(store, allow_unfinished=True)
-    store.replace(CONTACT_SHEET, contact_sheet(draft, preview))
-    store.replace(FAILURE_GALLERY, failure_gallery(draft.failures, preview))
-    store.replace(CARD, write_card(draft, card, provenance).encode())
-    draft.close()
-    store.replace(COMPLETE, json.dumps(_record(store, draft, provenance), indent=1).encode())
-    _remove_orphans(store)
+    folder = store.scratch()
+    try:
+        built = index.build(store, folder)
+        _require_all(store, built.merged)
+        draft = Dataset(store, allow_unfinished=True, tables=built.open())
+        files = [*built.files, *_put_tables(store, built)]
+        store.replace(CONTACT_SHEET, contact_sheet(draft, preview))
+        store.replace(FAILURE_GALLERY, failure_gallery(draft.failure_file, preview))
+        store.replace(CARD, write_card(draft, card, provenance).encode())
+        draft.close()
+        store.replace(COMPLETE, json.dumps(_record(store, draft, files, provenance), indent=1).encode())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    _remove_orphans(store, files)
     return Dataset(store)
 
 
-def _require_all(store: Store, tables: tuple[Any, Any]) -> None:
+def _require_all(store: Store, merged: Merged) -> None:
     """The index and the failures together must name what was planned."""
-    named = np.concatenate([np.asarray(table.column("clip_id").to_pylist(), str) for table in tables])
-    named = np.unique(named)
-    for part in index.read_plan(store, ["clip_id"]):
-        planned = np.asarray(part.column("clip_id").to_pylist(), str)
-        missing = planned[~np.isin(planned, named)]
-        if len(missing):
-            raise DatasetError(
-                f"{store.uri}: {len(missing)} planned clips were not processed (the first is {missing[0]}); "
-                "run the same command, it resumes"
-            )
+    if merged.num_missing:
+        raise DatasetError(
+            f"{store.uri}: {merged.num_missing} planned clips were not processed (the first is "
+            f"{merged.first_missing}); run the same command, it resumes"
+        )
 
 
-def _record(store: Store, dataset: Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What is in the dataset, file by file: shards as their commit records say, the others summed up now."""
-    committed = {file["name"]: file for record in read_commits(store) for file in record["files"]}
-    files = []
+def _put_tables(store: Store, built: index.Built) -> list[dict[str, Any]]:
+    """Put both tables in their places; returns name and digest of each."""
+    places = {index.INDEX: built.merged.index_path, index.FAILURES: built.merged.failures_path}
+    files = [{"name": name, **digest(path)._asdict()} for name, path in places.items()]
+    for name, path in places.items():
+        store.replace_file(path, name)
+    return files
+
+
+def _record(
+    store: Store, dataset: Dataset, files: Iterable[Mapping[str, Any]], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is in the dataset, file by file: those that are known as they were summed up, small ones summed up now.
+
+    Only files that the layout explains: what a stranger put beside them is not vouched for, and never read.
+    """
+    known = {file["name"]: file for file in files}
+    named = []
     for entry in store.list():
-        if entry.name in committed:
-            files.append(committed[entry.name])
-        elif entry.name != COMPLETE and not entry.name.startswith(DATA):
-            files.append({"name": entry.name, **digest(store.fetch(entry.name))._asdict()})
+        if entry.name in known:
+            named.append(known[entry.name])
+        elif entry.name.startswith(SMALL):
+            named.append({"name": entry.name, **sum_up([store.read(entry.name)])._asdict()})
     return {
         "schema_version": schema.VERSION,
         **{key: provenance[key] for key in ("version", "fingerprint", "source", "models")},
-        "num_clips": len(dataset.clip_ids),
+        "num_clips": dataset.num_clips,
         "num_samples": len(dataset),
-        "num_failed": dataset.failures.num_rows,
-        "files": files,
+        "num_failed": dataset.failure_file.num_rows,
+        "files": named,
     }
 
 
-def _remove_orphans(store: Store) -> None:
-    """Data files that no commit names: of attempts that were killed or came second. Only right after mien.json."""
-    committed = {file["name"] for record in read_commits(store) for file in record["files"]}
-    for entry in store.list(DATA):
-        if entry.name not in committed:
-            store.delete(entry.name)
+def _remove_orphans(store: Store, files: Iterable[Mapping[str, Any]]) -> None:
+    """Data files that no commit names: of attempts that were killed or came second. Only right after mien.json.
+
+    Args:
+        store: The dataset.
+        files: Commit records and what they name, as far as they are known; only those that came since are read.
+    """
+    known = {file["name"] for file in files}
+    orphans = [entry.name for entry in store.list(DATA) if entry.name not in known]
+    late = {file["name"] for record in read_commits(store, skip=known) for file in record["files"]}
+    for name in orphans:
+        if name not in late:
+            store.delete(name)
 
 
 def remove(store: Store) -> None:
     """Delete what mien wrote below the root, the completion record first; for `--fresh`."""
-    for prefix in (
-        COMPLETE,
-        COMMITS,
-        DATA,
-        index.PLAN_FOLDER,
-        index.INDEX,
-        index.FAILURES,
-        "preview/",
-        CARD,
-        "config.yaml",
-    ):
+    for prefix in (COMPLETE, COMMITS, DATA, index.INDEX, index.FAILURES, *SMALL):
         for entry in list(store.list(prefix)):
             store.delete(entry.name)

@@ -1,18 +1,22 @@
 """Proof that a dataset is whole: every file, every row count, every value, every planned clip exactly once."""
 
-from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mien.datasets import index
+import numpy as np
+
+from mien.datasets import ids, index
 from mien.datasets.dataset import COMPLETE
 from mien.datasets.frames import checksum
 from mien.errors import DatasetError, StorageError
-from mien.storage.commit import digest
+from mien.storage.ahead import ahead
+from mien.storage.commit import FOLDER as COMMITS
+from mien.storage.commit import Digest, digest, sum_up
 from mien.storage.uri import Store, open_store
 
 if TYPE_CHECKING:
     from mien.datasets.dataset import Dataset
+    from mien.datasets.tables import TableFile
 
 
 def verify(dataset: "Dataset") -> dict[str, Any]:
@@ -41,35 +45,77 @@ def verify(dataset: "Dataset") -> dict[str, Any]:
 
 
 def _files(store: Store, dataset: "Dataset") -> Iterator[str]:
-    """Every file of the completion record must be there with its size and sums."""
-    for file in dataset.record.get("files", []):
-        try:
-            found = digest(store.fetch(file["name"]))
-        except (StorageError, OSError) as error:
-            yield f"{file['name']}: {error}"
-            continue
-        if found.size_bytes != file["size_bytes"]:
-            yield f"{file['name']}: has {found.size_bytes} bytes, was written with {file['size_bytes']}"
-        elif found.crc32c != file["crc32c"] or found.sha256 != file["sha256"]:
-            yield f"{file['name']}: is damaged (checksum differs)"
+    """Every file of the completion record must be there with its size and sums; records of commits are read together."""
+    files = dataset.record.get("files", [])
+    small = [file for file in files if file["name"].startswith(COMMITS)]
+    large = (file for file in files if not file["name"].startswith(COMMITS))
+    yield from filter(None, ahead(lambda file: _file(file, lambda name: sum_up([store.read(name)])), small))
+    yield from filter(None, (_file(file, lambda name: digest(store.fetch(name))) for file in large))
+
+
+def _file(file: Mapping[str, Any], found_of: Callable[[str], Digest]) -> str:
+    """What is wrong with a file, given what sums up the one of that name; empty if nothing is."""
+    try:
+        found = found_of(file["name"])
+    except (StorageError, OSError) as error:
+        return f"{file['name']}: {error}"
+    if found.size_bytes != file["size_bytes"]:
+        return f"{file['name']}: has {found.size_bytes} bytes, was written with {file['size_bytes']}"
+    if found.crc32c != file["crc32c"] or found.sha256 != file["sha256"]:
+        return f"{file['name']}: is damaged (checksum differs)"
+    return ""
 
 
 def _clips(store: Store, dataset: "Dataset") -> Iterator[str]:
     """Every planned clip must be named once, by the index or by the failures, and nothing else."""
-    planned = Counter[str]()
-    for table in index.read_plan(store, ["clip_id"]):
-        planned.update(table.column("clip_id").to_pylist())
-    made, failed = set(dataset.clip_ids), Counter(dataset.failures.column("clip_id").to_pylist())
-    yield from (f"clip {clip_id}: planned {count} times" for clip_id, count in planned.items() if count > 1)
-    yield from (
-        f"clip {clip_id}: is planned, but neither made nor failed" for clip_id in planned.keys() - made - failed.keys()
-    )
-    yield from (f"clip {clip_id}: is both made and failed" for clip_id in made & failed.keys())
-    yield from (f"clip {clip_id}: was not planned" for clip_id in (made | failed.keys()) - planned.keys())
-    tracks = Counter(zip(dataset.index["clip_id"].to_pylist(), dataset.index["track"].to_pylist(), strict=True))
-    yield from (
-        f"clip {clip_id}: track {track} is named twice" for (clip_id, track), count in tracks.items() if count > 1
-    )
+    planned = ids.Lookup(index.planned_ids(store))
+    first = planned.first(planned.ids)
+    yield from _told(planned.ids[first != np.arange(len(first))], "is planned twice")
+    made = _named(planned, dataset.index_file)
+    failed = _named(planned, dataset.failure_file)
+    yield from _told(np.concatenate([made.strangers, failed.strangers]), "was not planned")
+    is_made, is_failed = made.counts[first] > 0, failed.counts[first] > 0
+    yield from _told(planned.ids[~is_made & ~is_failed], "is planned, but neither made nor failed")
+    yield from _told(planned.ids[is_made & is_failed], "is both made and failed")
+    yield from _told(planned.ids[failed.counts > 1], "is named twice by the failures")
+    yield from _samples(planned.ids, made.places, dataset.index_file)
+
+
+class Named(NamedTuple):
+    """The clips that a table names."""
+
+    places: np.ndarray
+    """Place of each row's clip in the plan: int64 [num_rows], NOWHERE for strangers."""
+    counts: np.ndarray
+    """Rows of each planned clip: int64 [num_planned]."""
+    strangers: np.ndarray
+    """Ids that the plan does not have."""
+
+
+def _named(planned: ids.Lookup, table: "TableFile") -> Named:
+    named = ids.from_column(table.column("clip_id"))
+    places = planned.first(named)
+    is_known = places != ids.NOWHERE
+    return Named(places, np.bincount(places[is_known], minlength=len(planned)), named[~is_known])
+
+
+def _samples(planned: np.ndarray, places: np.ndarray, table: "TableFile") -> Iterator[str]:
+    """A clip has its tracks once, and all of them in one shard."""
+    tracks = table.column("track").to_numpy()
+    files = table.column("file").combine_chunks().dictionary_encode().indices.to_numpy()
+    order = np.lexsort((tracks, places))
+    order = order[places[order] != ids.NOWHERE]
+    places, tracks, files = places[order], tracks[order], files[order]
+    is_same = places[1:] == places[:-1]
+    yield from _told(planned[places[1:][is_same & (tracks[1:] == tracks[:-1])]], "has a track that is named twice")
+    yield from _told(planned[places[1:][is_same & (files[1:] != files[:-1])]], "is named in two shards")
+
+
+def _told(clip_ids: np.ndarray, what: str) -> Iterator[str]:
+    """One line for all clips with the same problem, since there may be a million: the first, and how many more."""
+    if len(clip_ids):
+        more = f" (and {len(clip_ids) - 1} more)" if len(clip_ids) > 1 else ""
+        yield f"clip {clip_ids[0].decode()}{more}: {what}"
 
 
 def _values(sample: Any, expected: dict[str, str]) -> Iterator[str]:

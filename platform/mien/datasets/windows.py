@@ -29,7 +29,7 @@ class Windows(torch.utils.data.Dataset[dict[str, torch.Tensor | str | int]]):
         if length < 1 or stride < 1:
             raise ValueError(f"length and stride must be at least 1, not {length} and {stride}")
         self._dataset, self._length, self._stride, self._columns = dataset, length, stride, tuple(columns)
-        frames = np.asarray(dataset.index.column("num_frames").to_numpy())
+        frames = np.asarray(dataset.index_file.column("num_frames").to_numpy())
         counts = np.maximum(0, (frames - length) // stride + 1)
         self._ends = np.cumsum(counts)
         self._cached: tuple[int, dict[str, Values]] = (-1, {})

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mien.clips.clip import Source
 from mien.clips.sampling import ClipsConfig, WholeConfig
 from mien.clips.sources import Skipped, SourcesConfig, find_videos
 from mien.config import Config
-from mien.datasets import index
+from mien.datasets import ids, index
 from mien.errors import ConfigError, PreflightError
 from mien.log import logger
 from mien.storage.uri import Store
@@ -17,6 +19,8 @@ from mien.video.limits import LimitsConfig
 from mien.video.probe import probe
 
 _MAX_SKIPPED_SHOWN = 5
+NUM_SHOWN = 10
+"""Rows of a plan that are shown."""
 
 
 class PlanConfig(Config):
@@ -55,14 +59,25 @@ class Planner:
         """Nothing is read yet."""
         self._config = config
         self._count = Counter[str]()
+        self._first = list[dict[str, Any]]()
+        self._left = self._walk()
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """One row per clip, in the order of the sources.
+    def first(self, num_rows: int) -> list[dict[str, Any]]:
+        """The first rows, which `rows` gives too: the sources are walked once, and only so far.
 
         Raises:
             ConfigError: No source is given.
             PreflightError: There is nothing at the source, or no video in it.
         """
+        self._first += islice(self._left, max(0, num_rows - len(self._first)))
+        return self._first[:num_rows]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One row per clip, in the order of the sources; to be called once, with the errors of `first`."""
+        yield from self._first
+        yield from self._left
+
+    def _walk(self) -> Iterator[dict[str, Any]]:
         for found in _find(self._config):
             if isinstance(found, Skipped):
                 self._skip(found)
@@ -119,18 +134,57 @@ def _no_video(config: PlanConfig) -> PreflightError:
     )
 
 
-def write_plan(config: PlanConfig, store: Store) -> PlanReport:
+def write_plan(planner: Planner, store: Store) -> PlanReport:
     """Plan every source and write plan/*.parquet below the store."""
-    planner = Planner(config)
     index.write_plan(store, planner.rows())
     return planner.report()
 
 
-def preview_plan(config: PlanConfig, num_rows: int = 10) -> tuple[PlanReport, list[dict[str, Any]]]:
+def preview_plan(config: PlanConfig, num_rows: int = NUM_SHOWN) -> tuple[PlanReport, list[dict[str, Any]]]:
     """The same plan without writing it, for `--dry-run`: the report and the first rows."""
     planner = Planner(config)
-    rows = planner.rows()
-    first = list(islice(rows, num_rows))
-    for _ in rows:
+    first = planner.first(num_rows)
+    for _ in planner.rows():
         pass
     return planner.report(), first
+
+
+def standing_plan(store: Store, num_rows: int = NUM_SHOWN) -> tuple[PlanReport, list[dict[str, Any]]]:
+    """The plan as it was written: the report, without what was skipped then, and the first rows."""
+    count, first, last_source = Counter[str](), list[dict[str, Any]](), ""
+    for part in index.read_plan(store):
+        first += part.slice(0, num_rows - len(first)).to_pylist()
+        count["clips"] += part.num_rows
+        for uri, size_bytes in zip(
+            *(part.column(name).to_pylist() for name in ("source_uri", "source_bytes")), strict=True
+        ):
+            if uri != last_source:
+                count.update(sources=1, bytes=size_bytes)
+            last_source = uri
+    return PlanReport(count["clips"], count["sources"], 0, count["bytes"]), first
+
+
+class Pending(NamedTuple):
+    """What is planned, and what of it is done."""
+
+    num_clips: int
+    mean_s: float
+    """Seconds of video in a clip, on average; infinite if one ends where its video does."""
+    skip: np.ndarray
+    """Sorted ids of the clips that are not run."""
+
+    @property
+    def num_left(self) -> int:
+        """Clips to run."""
+        return max(0, self.num_clips - len(self.skip))
+
+
+def pending(store: Store, retry_failed: bool) -> Pending:
+    """Set the plan against the commit records: two listings, and each file of both is read once."""
+    made, failed = index.committed(store)
+    num_clips, total_s = 0, 0.0
+    for part in index.read_plan(store, ["start_s", "end_s"]):
+        num_clips += part.num_rows
+        total_s += float(np.sum(part.column("end_s").to_numpy() - part.column("start_s").to_numpy()))
+    skip = made if retry_failed else ids.distinct(np.concatenate([made, failed]))
+    return Pending(num_clips, total_s / max(1, num_clips), skip)

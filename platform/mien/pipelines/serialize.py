@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import ray
 import ray.data
 from pydantic import Field
@@ -32,7 +31,7 @@ from mien.log import logger
 from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, session
 from mien.pipelines.cut import CutConfig
-from mien.pipelines.plan import PlanConfig, PlanReport, preview_plan, write_plan
+from mien.pipelines.plan import NUM_SHOWN, Pending, PlanConfig, Planner, PlanReport, pending, preview_plan, write_plan
 from mien.pipelines.pools import PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
 from mien.pipelines.preflight import Ready, preflight, require_output
 from mien.pipelines.progress import Progress, Tally
@@ -174,22 +173,30 @@ def run(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = Fa
     return _report(dataset)._replace(executed_at=times[0], first_clip_at=times[1])
 
 
-def plan(config: SerializeConfig, store: Store) -> None:
+def plan(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[str, Any]]] | None:
     """Claim the output for this config and write its plan, unless it has one: a plan is written once.
+
+    Returns:
+        The report and the first rows, from one walk over the sources; None where there is a plan already.
 
     Raises:
         PreflightError: The output cannot be written, or the source holds no video.
         RefusedError: The output was made with another config, or holds something else.
     """
     require_output(config)
-    _plan_once(config, store)
+    return _plan_once(config, store)
 
 
-def _plan_once(config: SerializeConfig, store: Store) -> None:
-    _claim(config, store)
+def _plan_once(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[str, Any]]] | None:
+    planner, first = Planner(config), list[dict[str, Any]]()
     if not index.plan_files(store):
-        report = write_plan(config, store)
-        logger.info("plan     %d clips from %d videos", report.num_clips, report.num_sources)
+        first = planner.first(NUM_SHOWN)  # before the output is claimed: there may be no video
+    _claim(config, store)
+    if index.plan_files(store):
+        return None
+    report = write_plan(planner, store)
+    logger.info("plan     %d clips from %d videos", report.num_clips, report.num_sources)
+    return report, first
 
 
 def dry_run(config: SerializeConfig) -> tuple[PlanReport, list[dict[str, Any]]]:
@@ -229,60 +236,36 @@ def _standing(store: Store) -> SerializeConfig | None:
         ) from None
 
 
-class Pending(NamedTuple):
-    """What is planned, and what of it is done."""
-
-    num_clips: int
-    mean_s: float
-    """Seconds of video in a clip, on average; infinite if one ends where its video does."""
-    skip: np.ndarray
-    """Sorted ids of the clips that are not run."""
-
-    @property
-    def num_left(self) -> int:
-        """Clips to run."""
-        return max(0, self.num_clips - len(self.skip))
-
-
-def _pending(store: Store, retry_failed: bool) -> Pending:
-    made, failed = index.committed(store)
-    num_clips, total_s = 0, 0.0
-    for part in index.read_plan(store, ["start_s", "end_s"]):
-        num_clips += part.num_rows
-        total_s += float(np.sum(part.column("end_s").to_numpy() - part.column("start_s").to_numpy()))
-    return Pending(num_clips, total_s / max(1, num_clips), made if retry_failed else index.merge_ids(made, failed))
-
-
 def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_failed: bool) -> Times:
     """Run the graph over the planned clips that no commit names yet; when it began and had its first clip."""
-    pending = _pending(store, retry_failed)
-    if not pending.num_left:
-        logger.info("resume   all %d clips are done already", pending.num_clips)
+    left = pending(store, retry_failed)
+    if not left.num_left:
+        logger.info("resume   all %d clips are done already", left.num_clips)
         return 0.0, 0.0
-    if len(pending.skip):
-        logger.info("resume   %d of %d clips are done", len(pending.skip), pending.num_clips)
+    if len(left.skip):
+        logger.info("resume   %d of %d clips are done", len(left.skip), left.num_clips)
     try:
         with session(config.cluster):
             for stage in stages.names(config):
                 require_room(config.cluster, stage, getattr(config.workers, stage))
             tally = ray.remote(Tally).options(num_cpus=0).remote(stages.names(config))
-            progress = Progress(tally, pending.num_clips, len(pending.skip))
+            progress = Progress(tally, left.num_clips, len(left.skip))
             with progress.shown():
-                _run_graph(config, store, ready, pending, tally)
+                _run_graph(config, store, ready, left, tally)
             logger.info("%s", progress.line())
             return progress.started_at, progress.counts.first_clip_at
     except ray.exceptions.RayError as error:
         raise _cause(error) from error
 
 
-def _run_graph(config: SerializeConfig, store: Store, ready: Ready, pending: Pending, tally: Any) -> None:
+def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pending, tally: Any) -> None:
     """The pipeline as a diagram."""
     cut, features = config.workers.cut, config.workers.features
-    per_task = config.workers.clips_per_task or clips_per_task(pending.num_left, pending.mean_s)
+    per_task = config.workers.clips_per_task or clips_per_task(left.num_left, left.mean_s)
     place, filesystem = arrow_place(f"{store.uri}/{index.PLAN_FOLDER}")
     clips = ray.data.read_parquet(place, filesystem=filesystem)
     # 1:1 without what is done; the ids travel once, through the object store.
-    clips = clips.map_batches(stages.DropDoneStage(ray.put(pending.skip)), batch_format="pyarrow")
+    clips = clips.map_batches(stages.DropDoneStage(ray.put(left.skip)), batch_format="pyarrow")
     clips = clips.repartition(target_num_rows_per_block=per_task)
     # 1:1 clip → all frames of its face tracks, as one row that is never split. One decoder thread, so one CPU.
     clips = clips.map_batches(
@@ -337,16 +320,16 @@ def _model_facts(files: Mapping[str, bytes], extractor: Resolved | None) -> dict
 
 
 def _report(dataset: Dataset) -> SerializeReport:
-    failures = dataset.failures
+    failures = dataset.failure_file
     for failure in failures.slice(0, _MAX_FAILURES_SHOWN).to_pylist():
         logger.info("failed   %s", failure["error"])
     if failures.num_rows > _MAX_FAILURES_SHOWN:
         logger.info("failed   %d more, see %s", failures.num_rows - _MAX_FAILURES_SHOWN, index.FAILURES)
     return SerializeReport(
         dataset.uri,
-        len(dataset.clip_ids) + failures.num_rows,
+        dataset.num_clips + failures.num_rows,
         len(dataset),
-        sum(dataset.index.column("num_frames").to_pylist()),
+        int(dataset.index_file.column("num_frames").to_numpy().sum()),
         failures.num_rows,
         f"{dataset.uri}/{publish.CONTACT_SHEET}",
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from mien.datasets import ids
 from mien.datasets.frames import deserialize, serialize, values_of, with_column
 from mien.errors import ClipError, FaceError, MediaError, Unavailable
 from mien.faces.detect import BlazeFace
@@ -18,7 +19,6 @@ from mien.features.extractor import Extractor
 from mien.features.registry import Resolved, build
 from mien.pipelines.cut import Cutter
 from mien.pipelines.sink import CLIP, FAILURE, FRAMES, crossing_row, failure_of
-from mien.schema import CLIP_ID_CHARS
 from mien.video.probe import VideoInfo
 
 CUT, FEATURES = "cut", "features"
@@ -34,8 +34,7 @@ def names(config: Any) -> list[str]:
 
 def drop_done(plan: pa.Table, done: np.ndarray) -> pa.Table:
     """Rows of the plan whose id is not among the sorted ids that are done."""
-    ids = np.array(plan.column("clip_id").to_pylist(), f"S{CLIP_ID_CHARS}")
-    return plan.filter(pa.array(~np.isin(ids, done, assume_unique=False)))
+    return plan.filter(pa.array(~ids.are_among(ids.from_column(plan.column("clip_id")), done)))
 
 
 class DropDoneStage:

@@ -9,13 +9,15 @@ clock. Checked exhaustively against its wrong variants in the project's reliabil
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_crc32c
 
 from mien.errors import AlreadyExists, CommitUnknown, DatasetError, StorageError
+from mien.storage.ahead import ahead
 from mien.storage.uri import Store
 
 FOLDER = "commits/"
@@ -32,12 +34,17 @@ class Digest(NamedTuple):
 
 def digest(path: Path) -> Digest:
     """Read a local file once and sum it up."""
-    crc, sha, size = google_crc32c.Checksum(), hashlib.sha256(), 0
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            crc.update(chunk)
-            sha.update(chunk)
-            size += len(chunk)
+        return sum_up(iter(partial(file.read, _CHUNK_BYTES), b""))
+
+
+def sum_up(chunks: Iterable[bytes]) -> Digest:
+    """The digest of some bytes, one chunk after the other."""
+    crc, sha, size = google_crc32c.Checksum(), hashlib.sha256(), 0
+    for chunk in chunks:
+        crc.update(chunk)
+        sha.update(chunk)
+        size += len(chunk)
     return Digest(size, crc.hexdigest().decode(), sha.hexdigest())
 
 
@@ -81,16 +88,37 @@ def _owner(store: Store, name: str) -> str:
         raise CommitUnknown(f"{name}: cannot be read back ({error}); run the same command, it resumes") from error
 
 
-def read_commits(store: Store) -> Iterator[dict[str, Any]]:
-    """Every commit record, ordered by name.
+def read_commits(store: Store, skip: Container[str] = ()) -> Iterator[dict[str, Any]]:
+    """Every commit record, ordered by name, but for those whose name is skipped.
 
     Raises:
         DatasetError: A record is not what `commit` writes.
     """
-    for entry in store.list(FOLDER):
-        try:
-            record = json.loads(store.read(entry.name))
-            record["write_id"], record["files"], record["samples"], record["failures"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{store.uri}/{entry.name}: is not a commit record ({error})") from None
-        yield record
+    for name, data in commit_files(store, skip):
+        yield parse(f"{store.uri}/{name}", data)
+
+
+def commit_files(store: Store, skip: Container[str] = ()) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every commit record, ordered by name: one listing, and each is read once, some ahead."""
+    names = (entry.name for entry in store.list(FOLDER) if entry.name not in skip)
+    return ahead(lambda name: (name, store.read(name)), names)
+
+
+def first_commit(store: Store) -> dict[str, Any] | None:
+    """The first record by name; None before there is one."""
+    entry = next(store.list(FOLDER), None)
+    return None if entry is None else parse(f"{store.uri}/{entry.name}", store.read(entry.name))
+
+
+def parse(place: str, data: bytes) -> dict[str, Any]:
+    """A commit record from its bytes.
+
+    Raises:
+        DatasetError: It is not what `commit` writes.
+    """
+    try:
+        record = dict(json.loads(data))
+        record["write_id"], record["files"], record["samples"], record["failures"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{place}: is not a commit record ({error})") from None
+    return record

@@ -53,6 +53,11 @@ class GcsStore:
             if not self._holds(name, path):  # else the reply to our own upload was lost
                 raise
 
+    def replace_file(self, path: Path, name: str) -> None:
+        """Upload a file in place of what is there; readers see the old one or the new one."""
+        with translated(self._name(name)):
+            self._blob(name).upload_from_filename(str(path), checksum="crc32c", **bounds())
+
     def read(self, name: str) -> bytes:
         """All bytes of one object, checked."""
         with translated(self._name(name)):

@@ -77,6 +77,20 @@ class LocalStore:
                 self.put_new(name, path.read_bytes())
             _sync_folder(final.parent)
 
+    def replace_file(self, path: Path, name: str) -> None:
+        """Move a finished file beside the name, sync it, and rename it over the name."""
+        final = self.root / name
+        temporary = final.parent / f".{uuid.uuid4().hex}.tmp"
+        with translated(final):
+            _make_folder(final.parent)
+            try:
+                shutil.move(path, temporary)  # a copy when it lies on another file system
+                _sync_file(temporary)
+                temporary.replace(final)
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync_folder(final.parent)
+
     def read(self, name: str) -> bytes:
         """All bytes of one file."""
         with translated(self.root / name):

@@ -37,6 +37,9 @@ class Store(Protocol):
     def publish(self, path: Path, name: str) -> None:
         """Give a finished local file a free name; AlreadyExists if it is taken."""
 
+    def replace_file(self, path: Path, name: str) -> None:
+        """Give a finished local file a name, whatever is there, whole or not at all; the file may be moved."""
+
     def read(self, name: str) -> bytes:
         """All bytes of one object."""
 
