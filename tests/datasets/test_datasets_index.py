@@ -64,6 +64,10 @@ def test_committed_tells_made_from_failed(store: LocalStore) -> None:
     made, failed = index.committed(store)
     assert [clip_id.decode() for clip_id in made] == ids([0, 1])
     assert [clip_id.decode() for clip_id in failed] == ids([2])
+    write_shard(store, ParquetConfig(), [make_clip(2), make_clip(1)], "c")
+    made, failed = index.committed(store)
+    assert [clip_id.decode() for clip_id in made] == ids([0, 1, 2])
+    assert len(failed) == 0
 
 
 def test_a_clip_in_two_shards_counts_once_by_the_first_record(store: LocalStore) -> None:

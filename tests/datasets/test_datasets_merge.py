@@ -120,6 +120,13 @@ def test_parts_without_rows_and_an_empty_plan_are_no_trouble(tmp_path: Path) -> 
     assert_as_expected(merged(tmp_path / "y", [], [], part_rows=2), [], [])
 
 
+def test_the_first_record_counts_whatever_its_tracks(tmp_path: Path) -> None:
+    clip = make_clip(0)
+    late = {**record("a", [], []), "samples": [sample(clip, "data/a.h5", 0, track=1)]}
+    records = [late, record("b", [(clip, 2)], [])]
+    assert_as_expected(merged(tmp_path / "x", [clip], records, part_rows=4), [clip], records)
+
+
 def test_a_clip_that_is_planned_twice_is_made_once(tmp_path: Path) -> None:
     clips = [make_clip(number) for number in (0, 1, 0)]
     found = merged(tmp_path / "x", clips, [record("a", [(clips[0], 1), (clips[1], 1)], [])], part_rows=2)

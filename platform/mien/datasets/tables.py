@@ -17,7 +17,7 @@ from mien.errors import DatasetError
 
 ROW_GROUP_ROWS = 1024
 """Rows that are decoded to read one: 1.5 MB of an index, 2 to 3 ms."""
-_MAX_GROUPS_KEPT = 4
+_MAX_GROUPS_KEPT = 32
 _NEVER_TWICE = {"clip_id", "checksums", "error", "thumb"}
 """Columns for which a dictionary and statistics cost more than they save."""
 

@@ -45,7 +45,7 @@ def verify(dataset: "Dataset") -> dict[str, Any]:
 
 
 def _files(store: Store, dataset: "Dataset") -> Iterator[str]:
-    """Every file of the completion record must be there with its size and sums; records of commits are read together."""
+    """Every file of the completion record must be there with its size and sums; commit records are read together."""
     files = dataset.record.get("files", [])
     small = [file for file in files if file["name"].startswith(COMMITS)]
     large = (file for file in files if not file["name"].startswith(COMMITS))
