@@ -6,6 +6,7 @@ import pytest
 
 from buckets import BUCKET, failing
 from mien.errors import AlreadyExists, StorageError
+from mien.storage.commit import commit, read_commits
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 
@@ -51,6 +52,20 @@ def test_a_file_is_published_under_a_free_name_only(store: GcsStore, tmp_path: P
     path.write_bytes(b"other")
     with pytest.raises(AlreadyExists):
         store.publish(path, "data/x")
+
+
+def test_a_file_replaces_what_is_there(store: GcsStore, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for content in (b"first", b"second"):
+        path.write_bytes(content)
+        store.replace_file(path, "index.parquet")
+        assert store.read("index.parquet") == content
+
+
+def test_commit_records_are_read_together_and_in_order(store: GcsStore) -> None:
+    for number in range(40):
+        commit(store, f"s{number:02d}", f"w{number}", {"files": [], "samples": [], "failures": []})
+    assert [record["write_id"] for record in read_commits(store)] == [f"w{number}" for number in range(40)]
 
 
 def test_a_local_copy_is_made_once_per_generation(store: GcsStore) -> None:
