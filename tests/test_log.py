@@ -43,6 +43,27 @@ def test_debug_lines_show_when_asked_for(
     assert log.is_debug() is shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ä 日本.mp4", "plain ä 日本.mp4"),
+        ("\x1b[31mred\x9b0m", "\\x1b[31mred\\x9b0m"),
+        ("two\nlines\r\t\0", "two\\nlines\\r\\t\\x00"),
+        ("\u202eturned\u2028\ufeff", "\\u202eturned\\u2028\\ufeff"),
+        ("caf\udce9", "caf\\udce9"),
+    ],
+)
+def test_what_is_not_printable_stands_as_its_escape(text: str, shown: str) -> None:
+    assert log.printable(text) == shown
+    assert shown.isprintable()
+
+
+def test_no_line_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    log.logger.info("skipped %s\nand more", "\x1b[2J\x07")
+    assert capsys.readouterr().err == "skipped \\x1b[2J\\x07\nand more\n"
+
+
 def test_the_root_logger_is_left_alone() -> None:
     root = logging.getLogger()
     before = root.handlers[:], root.level

@@ -103,8 +103,8 @@ def read_config(job: str, words: list[str] | None) -> Any:
 
 
 def emit(result: Any, as_json: bool, human: Callable[[], str]) -> None:
-    """Print a result: one JSON document, or the text a person reads."""
-    typer.echo(json.dumps(result, indent=2, ensure_ascii=False, default=str) if as_json else human())
+    """Print a result: one JSON document in ASCII, or the text a person reads."""
+    typer.echo(json.dumps(result, indent=2, default=str) if as_json else human())
 
 
 def lines(values: dict[str, Any]) -> str:
@@ -116,8 +116,8 @@ def lines(values: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_short(item)}" for key, item in value.items())
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return ", ".join(f"{_short(key)} {_short(item)}" for key, item in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else log.printable(str(value))
 
 
 def table(rows: list[dict[str, Any]]) -> str:

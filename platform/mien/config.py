@@ -108,18 +108,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes, so not a config")
-        values = yaml.load(text.decode(), _Loader)  # noqa: S506  a SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: bytes, origin: str) -> dict[str, Any]:
+    """Values of a YAML text: plain ones, no tag is obeyed and no alias followed. `origin` names it in messages.
+
+    Raises:
+        ConfigError: It is too large, not YAML or not a mapping.
+    """
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"{origin}: larger than {MAX_BYTES} bytes, so not a config")
+    try:
+        values = yaml.load(text.decode(), _Loader)  # noqa: S506  a SafeLoader
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
+        raise ConfigError(f"{origin}: is not UTF-8 text") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split()).replace('in "<unicode string>",', "at")
-        raise ConfigError(f"{path}: is not valid YAML: {reason}") from None
+        raise ConfigError(f"{origin}: is not valid YAML: {reason}") from None
     if not isinstance(values, dict | None):
-        raise ConfigError(f"{path}: must hold `key: value` lines, not a {type(values).__name__}")
+        raise ConfigError(f"{origin}: must hold `key: value` lines, not a {type(values).__name__}")
     return values or {}
 
 

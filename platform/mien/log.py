@@ -11,10 +11,29 @@ logger = logging.getLogger("mien")
 def setup() -> None:
     """Send mien's log lines to stderr; `MIEN_DEBUG=1` lowers the level to DEBUG."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Printable("%(message)s"))
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if is_debug() else logging.INFO)
+
+
+class _Printable(logging.Formatter):
+    """Escapes what would drive a terminal, wherever it came from; line breaks stay."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message with every other control character escaped."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
+def printable(text: str) -> str:
+    r"""A stranger's text, such as the name of a file, on one line: what is not printable stands as its escape.
+
+    That is every control character and line break, marks that turn the direction of writing, and bytes that are not
+    UTF-8: `\x1b`, `\n`, `\u202e`, `\udce9`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def is_debug() -> bool:

@@ -1,7 +1,12 @@
+import re
+
+import pytest
 import yaml
 
+from hostile_names import FILE_NAMES
 from mien.datasets.card import CardConfig, write_card
 from mien.datasets.dataset import Dataset
+from mien.log import printable
 from mien.storage.local import LocalStore
 from sample_datasets import PROVENANCE
 
@@ -22,6 +27,16 @@ def test_consent_and_licence_stand_as_given(finished: Dataset) -> None:
     assert "Licence of the sources: cc-by-4.0" in text
     assert "Consent: signed, § 7" in text
     assert "license: cc-by-4.0" in text
+
+
+@pytest.mark.parametrize("name", FILE_NAMES)
+def test_the_name_of_a_source_is_neither_markup_nor_control(finished: Dataset, name: str) -> None:
+    text = write_card(finished, CardConfig(), {**PROVENANCE, "source": f"/videos/{name}/x"})
+    assert [char for char in text if not char.isprintable() and char != "\n"] == []
+    (line,) = [line for line in text.splitlines() if line.startswith("- Source: ")]
+    fence, inside = re.fullmatch(r"- Source: (`+)(.+)\1", line).groups()  # type: ignore[union-attr]
+    assert inside.strip() == f"/videos/{printable(name)}/x"
+    assert fence not in re.findall("`+", inside), "the name cannot end the code it stands in (CommonMark, 6.1)"
 
 
 def test_random_weights_are_said_aloud(finished: Dataset) -> None:

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import av
 import numpy as np
@@ -101,6 +102,23 @@ def test_what_is_not_a_whole_jpeg_is_refused() -> None:
     for data in (b"", b"\xff\xd8\xff\xff\xd9", jpeg[:-50], png):
         with pytest.raises(DatasetError, match="not a whole JPEG"):
             decode_jpeg(data)
+
+
+@pytest.mark.parametrize("side_px", [0, 4097, 65_500])
+def test_a_jpeg_that_claims_to_be_huge_or_hides_its_size_is_refused(side_px: int) -> None:
+    jpeg = encode_jpeg(noise(40, 40), 90)
+    at = jpeg.index(b"\xff\xc0")
+    assert jpeg[at + 5 : at + 9] == struct.pack(">HH", 40, 40)
+    if side_px:
+        claiming = jpeg[: at + 7] + struct.pack(">H", side_px) + jpeg[at + 9 :]
+    else:
+        claiming = jpeg[:at] + b"\xff" + jpeg[at:]  # a fill byte, which readers pass over
+    with pytest.raises(DatasetError, match="not a whole JPEG of a crop"):
+        decode_jpeg(claiming)
+
+
+def test_the_largest_crop_is_read() -> None:
+    assert decode_jpeg(encode_jpeg(np.zeros((2048, 2048, 3), np.uint8), 50)).shape == (2048, 2048, 3)
 
 
 def test_thumbnails_keep_the_aspect_and_never_enlarge() -> None:

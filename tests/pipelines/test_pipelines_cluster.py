@@ -5,7 +5,7 @@ import pytest
 import ray
 
 from mien.errors import PreflightError
-from mien.pipelines.cluster import WORKER_ENVIRONMENT, ClusterConfig, session
+from mien.pipelines.cluster import UNSAFE_SWITCHES, WORKER_ENVIRONMENT, ClusterConfig, session
 
 
 def test_workers_send_nothing_and_make_no_pools(local_ray: None) -> None:
@@ -16,6 +16,31 @@ def test_workers_send_nothing_and_make_no_pools(local_ray: None) -> None:
     found = ray.get(environment.remote())
     assert {key: found.get(key) for key in WORKER_ENVIRONMENT} == WORKER_ENVIRONMENT
     assert WORKER_ENVIRONMENT["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_no_variable_lets_a_file_run_code_in_a_worker(local_ray: None) -> None:
+    @ray.remote(num_cpus=0)
+    def switches() -> tuple[dict[str, str], bool]:
+        from ray.data._internal.tensor_extensions import arrow
+
+        return dict(os.environ), arrow._AUTOLOAD_CLOUDPICKLE_TENSOR_METADATA
+
+    environment, unpickles = ray.get(switches.remote())
+    for name in (
+        "RAY_DATA_AUTOLOAD_CLOUDPICKLE_TENSOR_METADATA",
+        "RAY_DATA_AUTOLOAD_PYEXTENSIONTYPE",
+        "RAY_DATA_AUTOLOAD_PICKLE_OBJECT_SCALAR",
+        "RAY_DATA_WEBDATASET_ALLOW_UNSAFE_DESERIALIZATION",
+    ):
+        assert environment[name] == "0"
+    assert not unpickles
+
+
+@pytest.mark.parametrize("name", UNSAFE_SWITCHES)
+def test_a_run_does_not_start_where_a_file_may_run_code(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(PreflightError, match=f"{name}: lets .* run code"), session(ClusterConfig(address="local")):
+        pass
 
 
 def test_a_session_within_a_session_leaves_the_outer_one_running(local_ray: None) -> None:

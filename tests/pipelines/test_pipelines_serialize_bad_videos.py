@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 import mien.datasets
 from command_line import Ended, run_here, run_process
+from hostile_bytes import write_large_frames
 from hostile_videos import EXPECTED, NUM_GOOD_FRAMES, write_good, write_hostile
 from mien import schema
 from mien.clips.clip import Clip, Source
@@ -102,8 +104,8 @@ def test_files_that_are_no_videos_are_named_and_passed_over(ended: Ended, videos
     skipped = {line.split(maxsplit=1)[1] for line in ended.err.splitlines() if line.startswith("skipped ")}
     assert f"{videos}/photo.jpg: not a video by its ending" in skipped
     assert f"{videos}/leads_nowhere.mp4: is no file, or a link that leads to none" in skipped
-    assert f"'{videos}/caf\\udce9.mp4': its name is not UTF-8; rename it" in skipped
-    assert f"'{videos}/red\\x1b[31m.txt': not a video by its ending" in skipped, "no name paints the terminal"
+    assert f"{videos}/caf\\udce9.mp4: its name is not UTF-8; rename it" in skipped
+    assert f"{videos}/red\\x1b[31m.txt: not a video by its ending" in skipped, "no name paints the terminal"
 
 
 def test_the_good_video_is_made_whole(dataset: Dataset) -> None:
@@ -138,7 +140,7 @@ def test_a_video_that_states_no_length_is_planned_like_one_that_cannot_be_read(v
 
 def test_a_name_with_a_line_break_stays_on_one_line(dataset: Dataset, ended: Ended) -> None:
     error = failures(dataset)[UNPRINTABLE]["error"]
-    assert error.endswith("two\N{REPLACEMENT CHARACTER}lines.mp4: is empty; copy it again or leave it out")
+    assert error.endswith("two\\nlines.mp4: is empty; copy it again or leave it out")
     assert not [line for line in ended.err.splitlines() if line.startswith("lines.mp4")]
 
 
@@ -206,3 +208,26 @@ def test_a_video_that_crashes_its_workers_is_given_up_after_some_and_the_others_
     assert errors.keys() == set(names)
     assert "empty.mp4: ended its worker 3 times" in errors["empty.mp4"]
     assert "has changed since it was planned" in errors["good.mp4"]
+
+
+@pytest.mark.slow
+def test_a_clip_that_wants_too_much_memory_costs_neither_its_worker_nor_its_neighbours(
+    local_ray: None, videos: Path, tmp_path: Path, assets_dir: Path
+) -> None:
+    paths = [tmp_path / "hog.mp4", videos / "good.mp4"]
+    write_large_frames(paths[0], 5600)
+    sources = (Source(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths * 5)
+    rows = [Clip(source, reason=str(number)).to_row() for number, source in enumerate(sources)]
+    model = ray.put({"face_detector": (assets_dir / "face_detection_short_range.tflite").read_bytes()})
+    tally = ray.remote(Tally).remote([CUT])
+    config = SerializeConfig.parse({"workers": {"cut": {"clip_memory_gb": 0.15}}}, "test")
+    clips = ray.data.from_arrow(rows_to_table(rows, schema.PLAN)).repartition(target_num_rows_per_block=1)
+    stage = CutStage(config, model, tally)
+    made = clips.map_batches(stage, batch_size=1, batch_format="pyarrow").take_all()
+    ended = Counter(
+        (Path(json.loads(row["clip"])["source_uri"]).name, json.loads(row["failure"] or "{}").get("error_type"))
+        for row in made
+    )
+    assert ended == {("hog.mp4", "LimitExceeded"): 5, ("good.mp4", None): 5}
+    assert {ray.get(tally.begin.remote(row["clip_id"])) for row in rows} == {1}, "no worker died over a clip"
+    assert all(node["Alive"] for node in ray.nodes())

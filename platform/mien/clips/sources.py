@@ -130,9 +130,9 @@ def _by_pattern(pattern: Path, config: SourcesConfig) -> Iterator[Source | Skipp
 
 def _taken_or_skipped(path: Path, config: SourcesConfig) -> Source | Skipped:
     if not path.is_file():
-        return _skipped(path, "is no file, or a link that leads to none")
+        return Skipped(str(path), "is no file, or a link that leads to none")
     if path.suffix.lower() not in config.suffixes:
-        return _skipped(path, "not a video by its ending")
+        return Skipped(str(path), "not a video by its ending")
     return _source_or_skipped(path, config)
 
 
@@ -140,13 +140,8 @@ def _source_or_skipped(path: Path, config: SourcesConfig) -> Source | Skipped:
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
-        return _skipped(path, "its name is not UTF-8; rename it")
+        return Skipped(str(path), "its name is not UTF-8; rename it")
     return _source(path, config)
-
-
-def _skipped(path: Path, why: str) -> Skipped:
-    """The path as one printable line."""
-    return Skipped(str(path) if str(path).isprintable() else ascii(str(path)), why)
 
 
 def _source(path: Path, config: SourcesConfig) -> Source:

@@ -1,5 +1,6 @@
 """The dataset card: README.md with what is inside, where it comes from and what may be done with it."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import yaml
 from mien import schema
 from mien.config import Config
 from mien.datasets.inspect import summarize
+from mien.log import printable
 
 if TYPE_CHECKING:
     from mien.datasets.dataset import Dataset
@@ -67,7 +69,7 @@ dataset.windows(length=16)          # a torch Dataset
 
 ## Where it comes from
 
-- Source: `{source}`
+- Source: {source}
 - Made by mien {version} (schema {schema}), config fingerprint `{fingerprint}`
 {models}
 {warning}"""
@@ -98,10 +100,19 @@ def write_card(dataset: "Dataset", card: CardConfig, provenance: Mapping[str, An
         models="\n".join(f"- Model `{name}`: {_facts(facts)}" for name, facts in models.items()),
         warning=_warning(models),
         schema=schema.VERSION,
-        **{key: provenance[key] for key in ("version", "fingerprint", "source")},
+        source=_code(provenance["source"]),
+        **{key: provenance[key] for key in ("version", "fingerprint")},
         **{key: summary[key] for key in ("num_clips", "num_samples", "num_sources", "num_frames", "num_failed")},
         **card.model_dump(),
     )
+
+
+def _code(text: str) -> str:
+    """A place or name as Markdown code: nothing in it is markup or HTML, and nothing drives a terminal."""
+    runs = re.findall(r"`+", text)
+    fence = "`" * (1 + max(map(len, runs), default=0))
+    space = " " if runs else ""
+    return f"{fence}{space}{printable(text)}{space}{fence}"
 
 
 def _columns(columns: Mapping[str, str]) -> str:

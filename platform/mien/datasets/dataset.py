@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import yaml
 
 from mien import schema
+from mien.config import parse_yaml
 from mien.datasets import ids, index
 from mien.datasets.formats import open_shard
 from mien.datasets.frames import Values, checksum, crop_pixels
 from mien.datasets.index import Tables
 from mien.datasets.shard import ShardReader
 from mien.datasets.tables import TableFile
-from mien.errors import DatasetError, StorageError
+from mien.errors import ConfigError, DatasetError, StorageError
 from mien.storage.uri import Store, open_store
 
 COMPLETE = "mien.json"
@@ -156,8 +156,11 @@ class Dataset:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config of the run that made it."""
-        return dict(yaml.safe_load(self._store.read(CONFIG)))
+        """The resolved config of the run that made it; plain values, whatever its YAML asks for."""
+        try:
+            return parse_yaml(self._store.read(CONFIG), f"{self.uri}/{CONFIG}")
+        except ConfigError as error:
+            raise DatasetError(str(error)) from None
 
     @property
     def crop_size_px(self) -> int:
@@ -243,7 +246,7 @@ def _read_record(store: Store) -> dict[str, Any]:
     if COMPLETE in names:
         try:
             record = dict(json.loads(store.read(COMPLETE)))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise DatasetError(f"{store.uri}/{COMPLETE}: is damaged: {error}") from None
         if record.get("schema_version") != schema.VERSION:
             raise DatasetError(

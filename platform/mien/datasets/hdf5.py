@@ -1,9 +1,11 @@
 """Shards in HDF5: flat columns with explicit chunks; byte strings as one flat column and their splits."""
 
+import contextlib
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -16,13 +18,26 @@ from pydantic import Field
 from mien import schema
 from mien.config import Config
 from mien.datasets.frames import Values, values_of
+from mien.datasets.shard import BROKEN, readable
 from mien.errors import DatasetError
+from mien.log import printable
 
 SPLITS = "_splits"
 """`crop_splits[i]:crop_splits[i + 1]` are the bytes of row i in `crop`."""
 
-_ALLOWED_FILTERS = {"gzip", "lzf", None}
 _READ_CACHE_BYTES = 16 << 20
+
+_BUILTIN_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+    h5py.h5z.FILTER_LZF,
+}
+_MAX_COLUMNS = 100
+_MAX_CHUNK_BYTES = 128 << 20
+"""Twice the largest chunk that can be configured: one is decompressed as a whole."""
+_MAX_RATIO = 1100
+"""Deflate makes of a byte at most 1032; what claims more stores nothing there."""
 
 
 class Hdf5Config(Config):
@@ -152,21 +167,19 @@ class Hdf5Reader:
         """Open and audit.
 
         Raises:
-            DatasetError: It is not HDF5, or holds links, external storage, virtual datasets or unknown filters.
+            DatasetError: It is not HDF5, or holds links, external storage, virtual datasets, unknown filters, or
+                columns that claim more than the file holds.
         """
         self._path = path
-        try:
+        with readable(str(path), "is not a readable HDF5 shard"):
             self._file = h5py.File(path, "r", rdcc_nbytes=_READ_CACHE_BYTES)
-        except (OSError, RuntimeError, KeyError, TypeError) as error:
-            raise DatasetError(f"{path}: is not a readable HDF5 shard: {error}") from None
         try:
-            audit(self._file, path)
-            self._num_rows = int(self._file["row_splits"][-1])
-        except KeyError:
-            self._file.close()
-            raise DatasetError(f"{path}: has no row_splits, so it is not a shard of mien") from None
+            with readable(str(path), "is not a readable HDF5 shard"):
+                names = audit(self._file, path)
+                self._columns = [name for name in schema.names(schema.FRAMES) if name in names]
+                self._num_rows = _num_rows(self._file, names, path)
         except DatasetError:
-            self._file.close()
+            self._close()
             raise
 
     @property
@@ -177,17 +190,21 @@ class Hdf5Reader:
     @property
     def columns(self) -> list[str]:
         """Names of the columns, in the order of the schema."""
-        return [name for name in schema.names(schema.FRAMES) if name in self._file]
+        return list(self._columns)
 
     def read(self, column: str, start: int, stop: int) -> Values:
-        """Values of one column in rows [start, stop)."""
-        try:
+        """Values of one column in rows [start, stop).
+
+        Raises:
+            DatasetError: They are not there, or damaged.
+        """
+        with readable(str(self._path), f"column {column} cannot be read"):
+            if not 0 <= start <= stop <= self._num_rows:
+                raise ValueError(f"rows {start} to {stop} of {self._num_rows}")
             if column + SPLITS in self._file:
                 return self._read_bytes(column, start, stop)
             values = self._file[column][start:stop]
-        except (OSError, KeyError, RuntimeError, TypeError) as error:
-            raise DatasetError(f"{self._path}: column {column} cannot be read: {error}") from None
-        return [text.decode() for text in values] if column == "clip_id" else np.asarray(values)
+            return [text.decode() for text in values] if column == "clip_id" else np.asarray(values)
 
     def _read_bytes(self, column: str, start: int, stop: int) -> list[bytes]:
         splits = self._file[column + SPLITS][start : stop + 1]
@@ -197,11 +214,13 @@ class Hdf5Reader:
 
     def metadata(self) -> dict[str, Any]:
         """What the writer was given."""
-        return dict(json.loads(self._file.attrs.get("mien", "{}")))
+        with readable(str(self._path), "its metadata cannot be read"):
+            return dict(json.loads(self._file.attrs.get("mien", "{}")))
 
     def samples(self) -> list[dict[str, Any]]:
         """What is known of each sample."""
-        return list(json.loads(self._file["samples"][:].tobytes()))
+        with readable(str(self._path), "its list of samples cannot be read"):
+            return list(json.loads(self._file["samples"][:].tobytes()))
 
     def __enter__(self) -> Self:
         """The reader itself."""
@@ -211,28 +230,62 @@ class Hdf5Reader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the file."""
-        self._file.close()
+        self._close()
+
+    def _close(self) -> None:
+        with contextlib.suppress(*BROKEN):  # a damaged file may not even close in peace
+            self._file.close()
 
 
-def audit(file: h5py.File, path: Path) -> None:
-    """Refuse an HDF5 file whose reading could open another file or run a foreign filter.
+def audit(file: h5py.File, path: Path) -> list[str]:
+    """Refuse an HDF5 file whose reading could open another file, run a foreign filter or claim memory for nothing.
+
+    Returns:
+        Names of its datasets: all that it has.
 
     Raises:
         DatasetError: Names the file, the object and what it is.
     """
-    for name in file:
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            raise DatasetError(f"{path}: {name} is a link out of its place; refused")
-        item = file[name]
-        if not isinstance(item, h5py.Dataset):
-            raise DatasetError(f"{path}: {name} is not a column; refused")
-        if item.is_virtual or item.external:
-            raise DatasetError(f"{path}: {name} keeps its data in other files; refused")
-        if item.compression not in _ALLOWED_FILTERS or _has_foreign_filter(item):
-            raise DatasetError(f"{path}: {name} uses a filter that is not built in; refused")
+    names = list(islice(file, _MAX_COLUMNS + 1))
+    if len(names) > _MAX_COLUMNS:
+        raise DatasetError(f"{path}: holds more than {_MAX_COLUMNS} objects; refused")
+    for name in names:
+        fault = _fault(file, name, path.stat().st_size)
+        if fault:
+            raise DatasetError(f"{path}: {printable(name)} {fault}; refused")
+    return names
 
 
-def _has_foreign_filter(item: h5py.Dataset) -> bool:
+def _fault(file: h5py.File, name: str, file_bytes: int) -> str:
+    """What is wrong with one object, empty for a column as mien writes it."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return "is a link out of its place"
+    item = file[name]
+    if not isinstance(item, h5py.Dataset):
+        return "is not a column"
     properties = item.id.get_create_plist()
-    builtin = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
-    return any(properties.get_filter(i)[0] not in builtin for i in range(properties.get_nfilters()))
+    if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
+        return "keeps its data in other files"
+    if any(properties.get_filter(i)[0] not in _BUILTIN_FILTERS for i in range(properties.get_nfilters())):
+        return "uses a filter that is not built in"
+    if item.dtype.kind not in "biufS" or item.ndim == 0:
+        return f"holds no plain numbers or bytes ({item.dtype})"
+    stored = item.id.get_storage_size()
+    if stored > file_bytes or item.size * item.dtype.itemsize > _MAX_RATIO * stored:
+        return f"claims {item.size * item.dtype.itemsize} bytes and stores {min(stored, file_bytes)}"
+    if item.chunks and math.prod(item.chunks) * item.dtype.itemsize > _MAX_CHUNK_BYTES:
+        return f"has chunks of more than {_MAX_CHUNK_BYTES} bytes"
+    return ""
+
+
+def _num_rows(file: h5py.File, names: Sequence[str], path: Path) -> int:
+    """Rows of the shard, which every column has."""
+    if "row_splits" not in names:
+        raise DatasetError(f"{path}: has no row_splits, so it is not a shard of mien")
+    num_rows = int(file["row_splits"][-1])
+    for name in (name for name in schema.names(schema.FRAMES) if name in names):
+        is_bytes = name + SPLITS in names
+        found = len(file[name + SPLITS]) - 1 if is_bytes else len(file[name])
+        if found != num_rows:
+            raise DatasetError(f"{path}: {name} has {found} rows, the shard {num_rows}; restore the file")
+    return num_rows

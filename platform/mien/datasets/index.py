@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from mien import schema
 from mien.datasets import ids
 from mien.datasets.merge import PART_ROWS, Merge, Merged
+from mien.datasets.shard import readable, require_plain
 from mien.datasets.tables import TableFile, parquet_bytes, rows_to_table
 from mien.errors import DatasetError, StorageError
 from mien.storage.commit import commit_files, first_commit, parse, read_commits, sum_up
@@ -49,11 +50,14 @@ def read_parquet(store: Store, name: str, columns: Sequence[str] | None = None) 
         DatasetError: It is absent or damaged.
     """
     try:
-        return pq.read_table(io.BytesIO(store.read(name)), columns=columns)
+        data = store.read(name)
     except StorageError as error:
         raise DatasetError(f"{store.uri}: has no {name}: {error}") from None
-    except pa.ArrowException as error:
-        raise DatasetError(f"{store.uri}/{name}: is damaged: {error}") from None
+    with readable(f"{store.uri}/{name}", "is damaged"):
+        table = pq.read_table(io.BytesIO(data), columns=columns)
+        require_plain(table.schema, f"{store.uri}/{name}")
+        table.validate(full=True)
+        return table
 
 
 def write_plan(store: Store, rows: Iterable[Mapping[str, Any]], rows_per_file: int = PLAN_ROWS) -> int:

@@ -15,7 +15,7 @@ from pydantic import Field
 from mien import schema
 from mien.config import Config
 from mien.datasets.frames import Values, concatenate, from_arrow
-from mien.errors import DatasetError
+from mien.datasets.shard import readable, require_plain
 
 _METADATA_KEY = b"mien"
 _SAMPLES_KEY = b"mien.samples"
@@ -95,18 +95,19 @@ class ParquetReader:
     """Reads row ranges by the row groups that hold them."""
 
     def __init__(self, path: Path) -> None:
-        """Open and read the footer.
+        """Open, read the footer and audit it.
 
         Raises:
-            DatasetError: It is not a shard in Parquet.
+            DatasetError: It is not a shard in Parquet, or has a column of a kind that mien does not write.
         """
-        try:
-            self._file = pq.ParquetFile(path, memory_map=True)
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{path}: is not a readable Parquet shard: {error}") from None
         self._path = path
-        counts = (self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups))
-        self._starts = [0, *accumulate(counts)]
+        with readable(str(path), "is not a readable Parquet shard"):
+            self._file = pq.ParquetFile(path, memory_map=True)
+            counts = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
+            if min(counts, default=0) < 0 or sum(counts) != self._file.metadata.num_rows:
+                raise ValueError(f"row groups of {counts} rows for {self._file.metadata.num_rows}")
+            self._starts = [0, *accumulate(counts)]
+            require_plain(self._file.schema_arrow, str(path))
 
     @property
     def num_rows(self) -> int:
@@ -120,24 +121,34 @@ class ParquetReader:
         return [name for name in schema.names(schema.FRAMES) if name in present]
 
     def read(self, column: str, start: int, stop: int) -> Values:
-        """Values of one column in rows [start, stop)."""
-        first = min(bisect_right(self._starts, start), self._file.num_row_groups) - 1
-        groups = [i for i in range(first, self._file.num_row_groups) if i == first or self._starts[i] < stop]
-        try:
-            parts = [self._file.read_row_group(i, columns=[column]).column(0) for i in groups]
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{self._path}: column {column} cannot be read: {error}") from None
-        offset = self._starts[groups[0]]
-        values = concatenate([from_arrow(part) for part in parts])
-        return values[start - offset : stop - offset]
+        """Values of one column in rows [start, stop).
+
+        Raises:
+            DatasetError: They are not there, or damaged.
+        """
+        with readable(str(self._path), f"column {column} cannot be read"):
+            if not 0 <= start <= stop <= self.num_rows:
+                raise ValueError(f"rows {start} to {stop} of {self.num_rows}")
+            first = min(bisect_right(self._starts, start), self._file.num_row_groups) - 1
+            groups = [i for i in range(first, self._file.num_row_groups) if i == first or self._starts[i] < stop]
+            values = concatenate([self._group(i, column) for i in groups])
+            offset = self._starts[groups[0]]
+            return values[start - offset : stop - offset]
+
+    def _group(self, number: int, column: str) -> Values:
+        part = self._file.read_row_group(number, columns=[column]).column(0)
+        part.validate(full=True)  # a damaged file may hold offsets that lead out of its buffers
+        return from_arrow(part)
 
     def metadata(self) -> dict[str, Any]:
         """What the writer was given."""
-        return dict(json.loads((self._file.metadata.metadata or {}).get(_METADATA_KEY, b"{}")))
+        with readable(str(self._path), "its metadata cannot be read"):
+            return dict(json.loads((self._file.metadata.metadata or {}).get(_METADATA_KEY, b"{}")))
 
     def samples(self) -> list[dict[str, Any]]:
         """What is known of each sample."""
-        return list(json.loads((self._file.metadata.metadata or {}).get(_SAMPLES_KEY, b"[]")))
+        with readable(str(self._path), "its list of samples cannot be read"):
+            return list(json.loads((self._file.metadata.metadata or {}).get(_SAMPLES_KEY, b"[]")))
 
     def __enter__(self) -> Self:
         """The reader itself."""

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pydantic import Field
 
 from mien.config import Config
+from mien.log import printable
 from mien.schema import FACE_DETECTED, FACE_INTERPOLATED, FACE_NONE
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _draw_failure(sheet: Image.Image, top: int, failure: Mapping[str, Any]) -> N
     tried = "once" if failure["attempts"] == 1 else f"{failure['attempts']} times"
     what = f"{failure['error_type']} in {failure['stage']}, tried {tried}"
     _text(draw, (left, top + 30), what, 13, _EDGE[FACE_NONE])
-    reason = failure["error"].removeprefix(f"{failure['source_uri']}: ")
+    reason = failure["error"].removeprefix(f"{printable(failure['source_uri'])}: ")
     for number, line in enumerate(_wrapped(reason, 118)[:3]):
         _text(draw, (left, top + 52 + 19 * number), line, 13, _FAINT)
 
@@ -149,8 +150,7 @@ def _tile(sheet: Image.Image, corner: tuple[int, int], image: Image.Image | None
 
 
 def _text(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, size_px: int, fill: str) -> None:
-    line = text if text.isprintable() else ascii(text)  # a file's name may hold a line break
-    draw.text(corner, line, fill=fill, font=ImageFont.load_default(size=size_px))
+    draw.text(corner, printable(text), fill=fill, font=ImageFont.load_default(size=size_px))
 
 
 def _evenly(count: int, limit: int) -> Sequence[int]:

@@ -1,6 +1,7 @@
 """What a shard format provides: a writer that is filled sample by sample, and a reader of row ranges."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -8,6 +9,38 @@ from typing import Any, Protocol, Self
 import pyarrow as pa
 
 from mien.datasets.frames import Values
+from mien.errors import DatasetError
+from mien.log import printable
+
+BROKEN = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError),
+    pa.ArrowException,
+)
+"""What h5py and pyarrow were seen to raise on damaged files; they promise no class."""
+
+
+@contextmanager
+def readable(place: str, what: str) -> Iterator[None]:
+    """Whatever a library makes of a stranger's bytes inside the block is a DatasetError on one line."""
+    try:
+        yield
+    except BROKEN as error:
+        reason = printable(" ".join(str(error).split())) or type(error).__name__
+        raise DatasetError(f"{place}: {what}: {reason:.300}; restore the file") from None
+
+
+def require_plain(kinds: pa.Schema, place: str) -> None:
+    """Let pass numbers, byte strings, texts, and tensors of numbers: types that no code of others reads.
+
+    Ray registers an extension type whose values are unpickled when they are looked at.
+
+    Raises:
+        DatasetError: A column has another type.
+    """
+    for field in kinds:
+        kind = field.type.value_type if isinstance(field.type, pa.FixedShapeTensorType) else field.type
+        if not (pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_binary(kind)):
+            raise DatasetError(f"{place}: {printable(field.name)} is of no kind that mien writes; refused")
 
 
 class ShardWriter(Protocol):

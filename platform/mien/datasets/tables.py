@@ -1,9 +1,8 @@
 """Tables in Parquet beside the shards: small ones in memory, large ones read by row groups."""
 
-import contextlib
 import io
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mien import schema
 from mien.datasets.frames import arrow_type
-from mien.errors import DatasetError
+from mien.datasets.shard import readable, require_plain
 
 ROW_GROUP_ROWS = 1024
 """Rows that are decoded to read one: 1.5 MB of an index, 2 to 3 ms."""
@@ -58,8 +57,9 @@ class TableFile:
             DatasetError: It is not Parquet.
         """
         self._place = place or str(path)
-        with self._translated():
+        with readable(self._place, "is damaged"):
             self._file = pq.ParquetFile(path)
+            require_plain(self._file.schema_arrow, self._place)
         counts = (self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups))
         self._starts: list[int] = [0, *accumulate(counts)]
         self._groups = dict[int, pa.Table]()
@@ -79,7 +79,7 @@ class TableFile:
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, in memory: of an index with its checksums 1.5 kB each."""
-        with self._translated():
+        with readable(self._place, "is damaged"):
             return self._file.read(columns)
 
     def slice(self, start: int, num_rows: int = 1) -> pa.Table:
@@ -106,13 +106,6 @@ class TableFile:
         if number not in self._groups:
             while len(self._groups) >= _MAX_GROUPS_KEPT:
                 self._groups.pop(next(iter(self._groups)))
-            with self._translated():
+            with readable(self._place, "is damaged"):
                 self._groups[number] = self._file.read_row_group(number, use_threads=False)
         return self._groups[number]
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError) as error:
-            raise DatasetError(f"{self._place}: is damaged: {error}") from None

@@ -1,5 +1,6 @@
 """Cut a face out of a frame as a square of fixed size, and pack images as JPEG."""
 
+import math
 from typing import Literal
 
 import cv2
@@ -10,6 +11,9 @@ from mien.config import Config
 from mien.errors import DatasetError
 from mien.faces.detect import Box, area, centre, shared, side
 from mien.faces.task import Rgb
+
+MAX_JPEG_SIDE_PX = 4096
+"""Twice the largest crop; a stranger's JPEG of 300 bytes may claim 12 GB."""
 
 
 class CropConfig(Config):
@@ -78,14 +82,25 @@ def decode_jpeg(data: bytes) -> Rgb:
     """Unpack a JPEG into RGB uint8 [H, W, 3].
 
     Raises:
-        DatasetError: The bytes are not a whole JPEG.
+        DatasetError: The bytes are not a whole JPEG, or one far larger than any crop.
     """
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    is_jpeg = data[:3] == b"\xff\xd8\xff" and data[-2:] == b"\xff\xd9"
+    is_jpeg = data[:3] == b"\xff\xd8\xff" and data[-2:] == b"\xff\xd9" and _long_side_px(data) <= MAX_JPEG_SIDE_PX
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if is_jpeg else None
     if bgr is None:
-        raise DatasetError(f"{len(data)} bytes are not a whole JPEG; the dataset is damaged, run `mien verify`")
+        raise DatasetError(f"{len(data)} bytes are not a whole JPEG of a crop; run `mien verify`")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _long_side_px(data: bytes) -> float:
+    """What the frame header (SOF) of a JPEG claims; infinite where none is found (ITU-T T.81, section B.2.2)."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF != data[at + 1]:
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            return max(int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9]))
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return math.inf
 
 
 def thumbnail(rgb: Rgb, long_side_px: int, quality: int) -> bytes:

@@ -13,6 +13,15 @@ from mien.config import Config
 from mien.errors import PreflightError
 from mien.log import is_debug
 
+UNSAFE_SWITCHES = (
+    "RAY_DATA_ARROW_EXTENSION_SERIALIZATION_CLOUDPICKLE",
+    "RAY_DATA_AUTOLOAD_CLOUDPICKLE_TENSOR_METADATA",
+    "RAY_DATA_AUTOLOAD_PICKLE_OBJECT_SCALAR",
+    "RAY_DATA_AUTOLOAD_PYEXTENSIONTYPE",
+    "RAY_DATA_WEBDATASET_ALLOW_UNSAFE_DESERIALIZATION",
+)
+"""Variables by which a file may run code in whoever reads it: off in every worker, refused in the driver."""
+
 WORKER_ENVIRONMENT = {
     "GLOG_minloglevel": "2",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -21,6 +30,7 @@ WORKER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "TOKENIZERS_PARALLELISM": "false",
+    **dict.fromkeys(UNSAFE_SWITCHES, "0"),
 }
 """Environment of every worker process that mien starts: nothing is sent anywhere, no library makes its own pool."""
 
@@ -47,8 +57,9 @@ def session(config: ClusterConfig) -> Iterator[None]:
     """Connect for the length of a job; a Ray that was already connected in this process is used and left running.
 
     Raises:
-        PreflightError: Ray does not start, or there is no cluster at the address.
+        PreflightError: Ray does not start, or there is no cluster at the address, or a variable makes it unsafe.
     """
+    _refuse_unsafe()
     if ray.is_initialized():
         yield
         return
@@ -63,6 +74,13 @@ def session(config: ClusterConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_unsafe() -> None:
+    """Ray reads these when it is imported, so that setting them now would be too late."""
+    for name in UNSAFE_SWITCHES:
+        if os.environ.get(name, "0").lower() not in {"", "0", "false"}:
+            raise PreflightError(f"{name}: lets a Parquet or tar file run code in whoever reads it; unset it")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,8 @@ from mien.clips.sources import Skipped, SourcesConfig, find_videos
 from mien.config import Config
 from mien.datasets import ids, index
 from mien.errors import ConfigError, PreflightError
-from mien.log import logger
+from mien.log import logger, printable
+from mien.pipelines.cap import memory_cap
 from mien.storage.uri import Store
 from mien.video.limits import LimitsConfig
 from mien.video.probe import probe
@@ -21,6 +22,8 @@ from mien.video.probe import probe
 _MAX_SKIPPED_SHOWN = 5
 NUM_SHOWN = 10
 """Rows of a plan that are shown."""
+_HEADER_BYTES = 1 << 30
+"""Memory that reading one header may take: the index of a fragment can claim gigabytes for nothing."""
 
 
 class PlanConfig(Config):
@@ -97,7 +100,7 @@ class Planner:
     def _skip(self, skipped: Skipped) -> None:
         self._count["skipped"] += 1
         if self._count["skipped"] <= _MAX_SKIPPED_SHOWN:
-            logger.info("skipped  %s: %s", skipped.path, skipped.why)
+            logger.info("skipped  %s: %s", printable(skipped.path), skipped.why)
 
     def _clips(self, source: Source) -> Iterator[dict[str, Any]]:
         self._count.update(sources=1, bytes=source.size_bytes)
@@ -106,7 +109,8 @@ class Planner:
             yield clip.to_row()
 
     def _probe(self, uri: str) -> Any:
-        return probe(uri, self._config.limits)
+        with memory_cap(_HEADER_BYTES):
+            return probe(uri, self._config.limits)
 
 
 def require_video(config: PlanConfig) -> None:

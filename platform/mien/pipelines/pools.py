@@ -50,6 +50,19 @@ class PoolConfig(Config):
         return int(self.memory_gb * 1e9) if self.memory_gb else None
 
 
+class CutPoolConfig(PoolConfig):
+    """Resources of the stage that reads strangers' files."""
+
+    clip_memory_gb: float = Field(4.0, gt=0, allow_inf_nan=False)
+    """Memory that one clip may take, its crops included, on top of what its worker holds. A clip that needs more
+    fails, and the others go on. Held on Linux."""
+
+    @property
+    def clip_memory_bytes(self) -> int:
+        """The cap of a clip."""
+        return int(self.clip_memory_gb * 1e9)
+
+
 def require_room(cluster: ClusterConfig, stage: str, pool: PoolConfig) -> None:
     """Make sure that a worker of a stage fits on a machine: one that does not would be waited for without end.
 

@@ -32,7 +32,7 @@ from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, session
 from mien.pipelines.cut import CutConfig
 from mien.pipelines.plan import NUM_SHOWN, Pending, PlanConfig, Planner, PlanReport, pending, preview_plan, write_plan
-from mien.pipelines.pools import PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
+from mien.pipelines.pools import CutPoolConfig, PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
 from mien.pipelines.preflight import Ready, preflight, require_output
 from mien.pipelines.progress import Progress, Tally
 from mien.pipelines.sink import ShardSink, Target
@@ -51,7 +51,7 @@ Times = tuple[float, float]
 class WorkersConfig(Config):
     """Resources of the stages. Nothing here changes what is written."""
 
-    cut: PoolConfig = PoolConfig()
+    cut: CutPoolConfig = CutPoolConfig()
     """Decode, detect, crop and landmarks, one clip at a time, in one task."""
 
     features: PoolConfig = PoolConfig(num_cpus=0.5)

@@ -18,6 +18,7 @@ from mien.datasets.formats import FormatConfig, open_shard
 from mien.datasets.frames import checksums, deserialize, tracks, values_of
 from mien.datasets.shard import ShardWriter
 from mien.errors import DatasetError
+from mien.log import printable
 from mien.schema import FACE_DETECTED
 from mien.storage.commit import commit, digest, new_write_id
 from mien.storage.local import translated
@@ -46,7 +47,7 @@ def failure_of(clip: Mapping[str, Any], stage: str, error: BaseException, thumb:
         **clip,
         "stage": stage,
         "error_type": type(error).__name__,
-        "error": " ".join(str(error).split()),
+        "error": printable(" ".join(str(error).split())),
         "thumb": base64.b64encode(thumb).decode(),
     }
 

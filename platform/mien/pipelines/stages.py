@@ -12,11 +12,12 @@ import ray
 
 from mien.datasets import ids
 from mien.datasets.frames import deserialize, serialize, values_of, with_column
-from mien.errors import ClipError, FaceError, MediaError, Unavailable
+from mien.errors import ClipError, FaceError, LimitExceeded, MediaError, Unavailable
 from mien.faces.detect import BlazeFace
 from mien.faces.landmarks import Landmarker
 from mien.features.extractor import Extractor
 from mien.features.registry import Resolved, build
+from mien.pipelines.cap import leave_no_core, memory_cap
 from mien.pipelines.cut import Cutter
 from mien.pipelines.sink import CLIP, FAILURE, FRAMES, crossing_row, failure_of
 from mien.video.probe import VideoInfo
@@ -68,7 +69,7 @@ class CutStage:
 
     def cut(self, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
         """Cut one clip; see `cut_row`."""
-        return cut_row(_cutter(self._config, self._model_files), clip)
+        return cut_row(_cutter(self._config, self._model_files), clip, self._config.workers.cut.clip_memory_bytes)
 
 
 def _begin(tally: Any, clip_id: str) -> int:
@@ -88,19 +89,25 @@ def quarantined(clip: Mapping[str, Any], num_deaths: int) -> tuple[pa.Table, int
 
 @cache
 def _cutter(config: Any, model_files: Any) -> Cutter:
+    leave_no_core()
     files: Mapping[str, bytes] = ray.get(model_files)
     landmarker = Landmarker(files["face_landmarker"], config.landmarks) if config.landmarks else None
     return Cutter(config, config.limits, BlazeFace(files["face_detector"], config.faces.detector), landmarker)
 
 
-def cut_row(cutter: Cutter, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
-    """Cut one clip; whatever goes wrong with it becomes its failure, so that no other clip is touched.
+def cut_row(cutter: Cutter, clip: Mapping[str, Any], max_bytes: int | None = None) -> tuple[pa.Table, int, str]:
+    """Cut one clip in so much memory; whatever goes wrong with it becomes its failure: no other clip is touched.
 
     Raises:
         Unavailable: The bucket did not answer: no clip would fare better, and this one is not to blame.
     """
     try:
-        cut = cutter(clip)
+        with memory_cap(max_bytes):
+            cut = cutter(clip)
+            frames = serialize(cut.frames)
+    except MemoryError:
+        reason = "needs more memory than workers.cut.clip_memory_gb; plan shorter clips, or raise it and --retry-failed"
+        failure = failure_of(clip, CUT, LimitExceeded(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())
     except (MediaError, FaceError) as error:
         stage = "decode" if isinstance(error, MediaError) else "faces"
         failure = failure_of(clip, stage, error, cutter.thumbs.middle())
@@ -110,7 +117,7 @@ def cut_row(cutter: Cutter, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str
         reason = f"{type(defect).__name__}: {defect}; a defect of mien, please report it"
         failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())
     else:
-        return crossing_row({**clip, **_facts(cut.info)}, serialize(cut.frames)), cut.frames.num_rows, ""
+        return crossing_row({**clip, **_facts(cut.info)}, frames), cut.frames.num_rows, ""
     return crossing_row(clip, failure=failure), 0, failure["error"]
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mien.errors import AlreadyExists, StorageError
+from mien.log import printable
 from mien.storage.uri import Entry
 
 SCRATCH = ".scratch"
@@ -65,7 +67,7 @@ class LocalStore:
 
     def publish(self, path: Path, name: str) -> None:
         """Sync a finished file and link it to the name; copied first when it lies on another file system."""
-        final = self.root / name
+        final = self._place(name)
         with translated(final):
             _make_folder(final.parent)
             _sync_file(path)
@@ -93,13 +95,16 @@ class LocalStore:
 
     def read(self, name: str) -> bytes:
         """All bytes of one file."""
-        with translated(self.root / name):
-            return (self.root / name).read_bytes()
+        path = self._place(name)
+        with translated(path):
+            return path.read_bytes()
 
     def fetch(self, name: str) -> Path:
         """The file itself."""
-        path = self.root / name
-        if not path.is_file():
+        path = self._place(name)
+        with translated(path):
+            is_there = path.is_file()
+        if not is_there:
             raise StorageError(f"{path}: does not exist")
         return path
 
@@ -115,8 +120,9 @@ class LocalStore:
 
     def delete(self, name: str) -> None:
         """Remove one file, if it is there."""
-        with translated(self.root / name):
-            (self.root / name).unlink(missing_ok=True)
+        path = self._place(name)
+        with translated(path):
+            path.unlink(missing_ok=True)
 
     def scratch(self) -> Path:
         """A new folder below the root, so that `publish` is one link."""
@@ -131,9 +137,20 @@ class LocalStore:
         for path in self.root.rglob(f".{'[0-9a-f]' * 32}.tmp"):
             path.unlink(missing_ok=True)
 
+    def _place(self, name: str) -> Path:
+        """The path of a name, which may come from a stranger's index: it never leads out of the root.
+
+        Raises:
+            StorageError: It is absolute, goes up, or is no name at all.
+        """
+        parts = name.split("/")
+        if {"", ".", ".."} & {*parts} or "\0" in name or re.search("[\ud800-\udc7f\udd00-\udfff]", name):
+            raise StorageError(f"'{printable(name)}': is no name below {self.root}; what has it is no sound dataset")
+        return self.root.joinpath(*parts)
+
     @contextlib.contextmanager
     def _temporary(self, name: str, data: bytes) -> Iterator[tuple[Path, Path]]:
-        final = self.root / name
+        final = self._place(name)
         temporary = final.parent / f".{uuid.uuid4().hex}.tmp"
         with translated(final):
             _make_folder(final.parent)

@@ -94,7 +94,7 @@ def _decode(
     with open_media(source, limits, name) as container:
         stream = video_stream(container, limits, name)
         clips = [_Clip(position, span, fps, stream.time_base) for position, span in enumerate(spans)]
-        reader, upright = Reader(container, stream, name), _Upright(stream)
+        reader, upright = Reader(container, stream, limits, name), _Upright(stream)
         for clip, picture in _choose(clips, reader):
             clip.num_frames += 1
             if clip.num_frames > limits.max_frames:
@@ -106,10 +106,15 @@ def _decode(
         start_s, end_s = (float(pts * stream.time_base) for pts in extent(container, stream))
     for clip in clips:
         if not clip.num_frames:
-            raise MediaError(
-                f"{name}: has no frame from {clip.span.start_s:.2f} to {clip.span.end_s:.2f} s; "
-                f"choose a span within {start_s:.2f} to {end_s:.2f} s"
-            )
+            raise MediaError(f"{name}: {_no_frame(clip.span, Span(start_s, end_s))}")
+
+
+def _no_frame(span: Span, stated: Span) -> str:
+    """What to say of a span without a frame, in a video that is said to have some."""
+    if span.start_s <= stated.start_s and span.end_s >= stated.end_s:
+        return "has no frame that can be read; copy it again or leave it out"
+    within = f"choose a span within {stated.start_s:.2f} to {stated.end_s:.2f} s"
+    return f"has no frame from {span.start_s:.2f} to {span.end_s:.2f} s; {within}"
 
 
 def _choose(clips: Sequence["_Clip"], reader: Reader) -> Iterator[tuple["_Clip", Picture]]:

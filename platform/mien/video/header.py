@@ -54,13 +54,21 @@ class Track(NamedTuple):
 
 def tracks(file: BinaryIO) -> list[Track]:
     """Track headers in file order; empty for other containers (ISO 14496-12, sections 8.2, 8.3)."""
-    found = []
-    for kind, start, stop in _boxes(file, 0, num_bytes(file)):
-        if kind == b"moov":
-            for trak in (box for box in _boxes(file, start, stop) if box[0] == b"trak"):
-                found += [_track(file, box[1]) for box in _boxes(file, *trak[1:]) if box[0] == b"tkhd"]
-            break
+    found = [_track(file, start) for start in _inside(file, *_moov(file), b"trak", b"tkhd")]
     return [track for track in found if track]
+
+
+def max_samples(file: BinaryIO) -> int:
+    """The largest number of samples that a track of an mp4 or mov file claims (stsz; ISO 14496-12, section 8.7.3).
+
+    Samples of one size take no room in the table, so that twenty bytes can claim four thousand million; whoever reads
+    the file gives memory to each.
+    """
+    counts = [0]
+    for start in _inside(file, *_moov(file), b"trak", b"mdia", b"minf", b"stbl", b"stsz"):
+        file.seek(start + 8)
+        counts.append(int.from_bytes(file.read(4)))
+    return max(counts)
 
 
 def missing_bytes(file: BinaryIO) -> int:
@@ -82,6 +90,21 @@ def missing_bytes(file: BinaryIO) -> int:
 def num_bytes(file: BinaryIO) -> int:
     """Size of a seekable file; moves its position."""
     return file.seek(0, 2)
+
+
+def _moov(file: BinaryIO) -> tuple[int, int]:
+    """Body of the first movie box, the only one that is read; empty where there is none."""
+    size = num_bytes(file)
+    return next(((start, min(stop, size)) for kind, start, stop in _boxes(file, 0, size) if kind == b"moov"), (0, 0))
+
+
+def _inside(file: BinaryIO, start: int, stop: int, kind: bytes, *deeper: bytes) -> Iterator[int]:
+    """Bodies of all boxes at a path within [start, stop); none reaches beyond the one around it."""
+    for found, body, end in _boxes(file, start, stop):
+        if found == kind and not deeper:
+            yield body
+        elif found == kind:
+            yield from _inside(file, body, min(end, stop), *deeper)
 
 
 def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from mien.config import Config
 from mien.errors import LimitExceeded, MediaError
+from mien.log import printable
 from mien.video import header
 
 Source = str | os.PathLike[str] | BinaryIO
@@ -34,6 +35,7 @@ AV1 = ("libdav1d", "av1")
 NOT_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 BORDER_PX = 128
 """At least what a decoder adds to a side for its blocks and motion vectors."""
+TOO_LARGE = "asks for more memory than it may have; leave it out, scale it down or allow more"
 SEALED = {"codec_whitelist": "none", "analyzeduration": "0", "probesize": "5000"}
 """FFmpeg options for reading the header alone, with no decoder."""
 
@@ -51,6 +53,10 @@ class LimitsConfig(Config):
     """Length that the header may claim, and of one audio clip."""
     max_frames: int = Field(1_000_000, gt=0)
     """Frames of one clip."""
+    max_decoded_frames: int = Field(6_000_000, gt=0)
+    """Frames that are decoded of a file to make a clip, those that it does not take included."""
+    max_fps: float = Field(1000, gt=0)
+    """Frames per second that the header may claim."""
     max_streams: int = Field(32, gt=0)
     """Streams of any kind; a phone writes about five."""
     containers: tuple[str, ...] = CONTAINERS
@@ -94,10 +100,14 @@ def open_media(source: Source, limits: LimitsConfig, name: str | None = None) ->
     with ExitStack() as stack:
         try:
             container = stack.enter_context(_vetted(source, limits, name))
+        except MemoryError as error:
+            raise LimitExceeded(f"{name}: {TOO_LARGE}") from error
         except (av.FFmpegError, OSError) as error:
             raise MediaError(f"{name}: {_explain(error, limits)}") from error
         try:
             yield container
+        except MemoryError as error:
+            raise LimitExceeded(f"{name}: {TOO_LARGE}") from error
         except (av.FFmpegError, OSError) as error:
             raise MediaError(f"{name}: cannot be read ({_reason(error)}); copy it again or leave it out") from error
 
@@ -107,16 +117,14 @@ def video_stream(container: Any, limits: LimitsConfig, name: str) -> Any:
 
     Raises:
         MediaError: There is none, or its codec is not allowed.
-        LimitExceeded: Its frames are larger or smaller than the limits allow.
+        LimitExceeded: Its frames are larger, smaller or more in a second than the limits allow.
     """
     stream = next((s for s in container.streams.video if not s.disposition & NOT_PICTURES), None)
     if stream is None:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         raise MediaError(f"{name}: has no video stream, only {kinds}; leave it out or give the video file")
     context = allowed_decoder(stream, limits, name)
-    width, height = context.width, context.height
-    if min(width, height) < limits.min_side_px and width and height:
-        raise LimitExceeded(f"{name}: {width}x{height} px is below min_side_px={limits.min_side_px}; leave it out")
+    _check_frames(stream, limits, name)
     context.options = {"max_pixels": _decoder_pixels(container, limits)}
     return stream
 
@@ -148,7 +156,8 @@ def check_claims(container: Any, limits: LimitsConfig, name: str) -> None:
         raise LimitExceeded(
             f"{name}: {num_streams} streams are more than max_streams={limits.max_streams}; leave it out"
         )
-    duration_s = (container.duration or 0) / av.time_base
+    durations_s = [float(s.duration * s.time_base) for s in container.streams if s.duration and s.time_base]
+    duration_s = max([(container.duration or 0) / av.time_base, *durations_s])
     if duration_s > limits.max_duration_s:
         raise LimitExceeded(
             f"{name}: {duration_s:.0f} s is more than max_duration_s={limits.max_duration_s:.0f}; cut the file"
@@ -161,7 +170,7 @@ def check_claims(container: Any, limits: LimitsConfig, name: str) -> None:
 def media_name(source: Source) -> str:
     """What messages call a file: its path, or the name of the file object, on one line."""
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
-    return "".join(char if char.isprintable() else "�" for char in str(name or "a file object"))
+    return printable(str(name or "a file object"))
 
 
 @contextmanager
@@ -210,8 +219,21 @@ def _check_file(file: BinaryIO, limits: LimitsConfig, name: str) -> None:
         raise MediaError(f"{name}: is empty; copy it again or leave it out")
     if size > limits.max_bytes:
         raise LimitExceeded(f"{name}: {size} bytes are more than max_bytes={limits.max_bytes}; leave it out")
+    num_samples = header.max_samples(file)
+    if num_samples > size:
+        raise LimitExceeded(f"{name}: claims {num_samples} samples in {size} bytes; copy it again or leave it out")
     for track in header.tracks(file):
         _check_pixels(track.width_px, track.height_px, limits, name)
+
+
+def _check_frames(stream: Any, limits: LimitsConfig, name: str) -> None:
+    """Size and rate that the header states, of the one stream that will be decoded."""
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if min(width, height) < limits.min_side_px and width and height:
+        raise LimitExceeded(f"{name}: {width}x{height} px is below min_side_px={limits.min_side_px}; leave it out")
+    fps = float(stream.average_rate or 0)
+    if fps > limits.max_fps and stream.frames != 1:  # a single frame may last as short as its header likes
+        raise LimitExceeded(f"{name}: {fps:.0f} frames/s are more than max_fps={limits.max_fps:g}; leave it out")
 
 
 def _check_pixels(width: int, height: int, limits: LimitsConfig, name: str) -> None:

@@ -10,9 +10,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import av
+import numpy as np
 from av.stream import Discard
 
-from mien.errors import MediaError
+from mien.errors import LimitExceeded, MediaError
+from mien.video.limits import LimitsConfig
 from mien.video.probe import packets
 
 MIN_BLIND_GAP_S = 2
@@ -35,7 +37,7 @@ class Picture(NamedTuple):
 class Reader:
     """Frames of a video stream, from the start or from wherever the last seek led."""
 
-    def __init__(self, container: Any, stream: Any, name: str):
+    def __init__(self, container: Any, stream: Any, limits: LimitsConfig, name: str):
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
@@ -46,6 +48,7 @@ class Reader:
         self.wanted_pts = -FAR
         """Frames before this one need not come; those that no other depends on are then not decoded."""
         self._container, self._stream, self._name = container, stream, name
+        self._num_left, self._max_frames = limits.max_decoded_frames, limits.max_decoded_frames
         self._is_avi = container.format.name == "avi"
         self._may_start_anywhere = container.format.name == "mpegts"
         index = stream.index_entries
@@ -70,6 +73,7 @@ class Reader:
 
         Raises:
             MediaError: Time stamps run back, or the size of the frames changes.
+        LimitExceeded: More frames were decoded than the limits allow.
         """
         picture = self._landed or next(self._pictures, None)
         self._landed = None
@@ -157,14 +161,24 @@ class Reader:
             try:
                 if packet is not None and not packet.is_corrupt:
                     self._skip_if_needless(packet)
-                    yield from packet.decode()
+                    yield from self._counted(packet.decode())
                     continue
+            except MemoryError:  # PyAV's is an FFmpegError, too, but no damage
+                raise
             except av.FFmpegError:
-                pass
+                np.empty((decoder.height, decoder.width, 3), np.uint8)  # refused memory, FFmpeg speaks of damage
             with suppress(av.FFmpegError):
-                yield from decoder.decode(None)
+                yield from self._counted(decoder.decode(None))
             decoder.flush_buffers()
             yield None
+
+    def _counted(self, frames: list[Any]) -> list[Any]:
+        self._num_left -= len(frames)
+        if self._num_left < 0:
+            raise LimitExceeded(
+                f"{self._name}: over max_decoded_frames={self._max_frames} frames must be decoded; take shorter clips"
+            )
+        return frames
 
     def _skip_if_needless(self, packet: Any) -> None:
         is_needless = packet.pts is not None and packet.pts < self.wanted_pts and not self._is_avi

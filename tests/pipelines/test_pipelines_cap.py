@@ -1,0 +1,62 @@
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.pipelines.cap import data_bytes, leave_no_core, memory_cap
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the cap holds on Linux")
+
+
+@linux
+def test_within_the_cap_memory_is_given_and_beyond_it_refused() -> None:
+    with memory_cap(200 << 20):
+        assert np.ones(100 << 20, np.uint8).all()
+        with pytest.raises(MemoryError):
+            np.ones(300 << 20, np.uint8)
+    assert np.ones(300 << 20, np.uint8).all(), "afterwards there is no cap"
+
+
+@linux
+def test_the_limit_is_as_before_after_success_and_after_failure() -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with memory_cap(64 << 20):
+        assert resource.getrlimit(resource.RLIMIT_DATA)[0] <= data_bytes() + (64 << 20)
+    with pytest.raises(ZeroDivisionError), memory_cap(64 << 20):
+        _ = 1 // 0
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+@linux
+def test_what_was_held_before_does_not_count() -> None:
+    held = np.ones(300 << 20, np.uint8)
+    with memory_cap(100 << 20):
+        assert np.ones(50 << 20, np.uint8).size + held.size == 350 << 20
+
+
+def test_without_a_number_there_is_no_cap() -> None:
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    with memory_cap(None):
+        assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+@pytest.mark.slow
+def test_a_crash_leaves_no_image_of_the_memory(tmp_path: Path) -> None:
+    program = (
+        "import os, signal\nfrom mien.pipelines.cap import leave_no_core\n{}\nos.kill(os.getpid(), signal.SIGSEGV)"
+    )
+    done = subprocess.run([sys.executable, "-c", program.format("leave_no_core()")], cwd=tmp_path, check=False)
+    assert done.returncode == -11
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_core_limit_is_zero_and_can_be_raised_again() -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    try:
+        leave_no_core()
+        assert resource.getrlimit(resource.RLIMIT_CORE) == (0, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
