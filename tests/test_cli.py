@@ -14,6 +14,7 @@ from mien import cli
 from mien.datasets.dataset import Dataset
 from mien.datasets.parquet import ParquetConfig
 from mien.pipelines.serialize import SerializeConfig
+from mien.storage import lease
 from mien.storage.local import LocalStore
 from sample_datasets import make_finished
 
@@ -28,6 +29,7 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
     "inspect": ("DATASET",),
     "plan": ("source=VIDEOS",),
     "serialize": ("source=VIDEOS", "output=OUTPUT", "crop.size_px=64", "fps=5", "faces.policy=all"),
+    "status": ("DATASET",),
     "verify": ("DATASET",),
 }
 """Verb -> arguments with which it is run; `quickstart` and `emulator` are tested in processes of their own."""
@@ -166,7 +168,7 @@ def test_a_wrong_verb_or_option_says_how_it_is_used(run: Any, words: tuple[str, 
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("verb", ["inspect", "head", "verify"])
+@pytest.mark.parametrize("verb", ["inspect", "head", "status", "verify"])
 def test_what_is_no_dataset_is_told(run: Any, verb: str, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "absent", Path(__file__)):
         assert_refused(run(verb, place), 1, f"{place}: is not a dataset of mien")
@@ -195,6 +197,22 @@ def test_an_output_of_another_config_is_refused_with_the_keys_that_differ(
     ended = run("serialize", source, f"output={out}", "crop.size_px=128", "fps=5", "max_failed=1")
     assert_refused(ended, 5, f"{out}: was made with another config", "these keys differ: crop.size_px, fps.", "--fresh")
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == standing
+
+
+def test_an_output_at_which_a_run_is_at_work_is_refused_also_afresh_and_stays_as_it_was(
+    run: Any, tmp_path: Path, faces_dir: Path, assets_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
+    out, words = tmp_path / "out", (f"source={faces_dir}", f"output={tmp_path}/out")
+    assert run("plan", *words).code == 0
+    with lease.held(LocalStore(out)):
+        standing = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        said = (f"{out}: the run on", "is at work there", f"mien status {out}", "--take-over")
+        for options in ((), ("--fresh",)):
+            assert_refused(run("serialize", *words, *options), 5, *said)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == standing
+        assert json.loads(run("status", out, "--json").out)["state"] == "running"
+    assert "stopped" in run("status", out).out
 
 
 def test_a_dry_run_writes_nothing(

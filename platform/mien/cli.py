@@ -148,6 +148,7 @@ def serialize(
     words: Words = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what is there and start over.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the clips again that failed.")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Stop a run that is at work on the output.")] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -160,7 +161,8 @@ def serialize(
     if dry_run:
         _emit_plan(*call("mien.pipelines.serialize:dry_run", config), as_json=as_json)
         return
-    report = call("mien.pipelines.serialize:run", config, fresh=fresh, retry_failed=retry_failed)
+    options = {"fresh": fresh, "retry_failed": retry_failed, "take_over": take_over}
+    report = call("mien.pipelines.serialize:run", config, **options)
     emit(report.to_json(), as_json, lambda: lines(report.summary()))
     finish(started, report.path, f"mien inspect {report.path}")
     report.check(config.max_failed)
@@ -186,6 +188,17 @@ def plan(words: Words = None, dry_run: DryRun = False, as_json: Json = False) ->
 def _emit_plan(report: Any, rows: list[dict[str, Any]], *, as_json: bool) -> None:
     result = report.to_json()
     emit({**result, "first_clips": rows}, as_json, lambda: f"{table(rows)}\n\n{lines(result)}")
+
+
+@app.command()
+def status(
+    place: Place,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it until the run is finished, or until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how far a run is, from any terminal: clips, pace, time left, failures, and whether it is at work."""
+    seen = call(f"mien.datasets.status:{'watch' if watch else 'look'}", place)
+    emit(seen.to_json(), as_json, lambda: lines(seen.summary()))
 
 
 @app.command()

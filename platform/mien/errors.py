@@ -5,7 +5,7 @@
     ├── TooManyFailures          3   finished, with more failed clips than tolerated
     ├── PreflightError           4   something the job needs is missing: source, rights, disk, model
     │   └── AssetError           4   a model file that is absent, cannot be had, or has the wrong sum
-    ├── RefusedError             5   the output exists and was made with another config
+    ├── RefusedError             5   the output was made with another config, or another run is at work on it
     ├── StorageError             1   a file or object could not be read or written
     │   ├── AlreadyExists        1   a write-once name is taken
     │   ├── Unavailable          1   the service did not answer for longer than its operations are tried again
@@ -49,7 +49,7 @@ class AssetError(PreflightError):
 
 
 class RefusedError(MienError):
-    """The output exists and was made with another config."""
+    """The output exists and was made with another config, or another run is at work on it."""
 
     exit_code = 5
 

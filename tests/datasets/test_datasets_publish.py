@@ -12,6 +12,7 @@ from mien.datasets.parquet import ParquetConfig
 from mien.datasets.preview import PreviewConfig
 from mien.datasets.publish import publish, remove
 from mien.errors import DatasetError
+from mien.storage import lease
 from mien.storage.local import LocalStore
 from sample_datasets import PROVENANCE, make_clip, write_shard
 
@@ -49,6 +50,13 @@ def test_it_names_every_file_with_its_sums(finished: Dataset, store: LocalStore)
     assert named == {entry.name for entry in store.list()} - {"mien.json"}
     assert all(len(file["crc32c"]) == 8 and len(file["sha256"]) == 64 for file in record["files"])
     assert (record["num_clips"], record["num_failed"], record["schema_version"]) == (3, 1, 1)
+
+
+def test_the_lease_of_the_run_that_publishes_is_no_part_of_the_dataset(finished: Dataset, store: LocalStore) -> None:
+    before = store.read("mien.json")
+    with lease.held(store):
+        again(store)
+    assert store.read("mien.json") == before
 
 
 def test_publishing_twice_changes_nothing(finished: Dataset, store: LocalStore) -> None:

@@ -9,6 +9,7 @@ from mien.datasets import index
 from mien.datasets.dataset import Dataset
 from mien.datasets.tables import parquet_bytes
 from mien.datasets.verify import verify
+from mien.storage import lease
 from mien.storage.local import LocalStore
 from sample_datasets import make_clip
 
@@ -118,3 +119,9 @@ def test_foreign_files_are_listed_but_are_no_problem(finished: Dataset, store: L
     store.replace(name, b"x")
     result = verify(mien.datasets.open(store.root))
     assert (result["ok"], result["foreign"]) == (True, [name])
+
+
+def test_the_lease_of_a_run_is_not_foreign(finished: Dataset, store: LocalStore) -> None:
+    with lease.held(store):
+        result = verify(mien.datasets.open(store.root))
+    assert (result["problems"], result["foreign"]) == ([], [])

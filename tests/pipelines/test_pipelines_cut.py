@@ -9,10 +9,10 @@ import pytest
 from mien import assets, schema
 from mien.clips.clip import Clip, Source
 from mien.datasets.frames import crop_pixels, values_of
-from mien.errors import ConfigError, FaceError, MediaError
+from mien.errors import ConfigError, FaceError, LimitExceeded, MediaError
 from mien.faces.detect import BlazeFace, DetectorConfig, Face, FakeDetector
 from mien.faces.landmarks import Landmarker, LandmarksConfig
-from mien.pipelines.cut import CutConfig, Cutter, Thumbs
+from mien.pipelines.cut import CutConfig, Cutter, Thumbs, in_time
 from mien.video.decode import Frame
 from mien.video.limits import LimitsConfig
 
@@ -145,3 +145,27 @@ def test_landmarks_may_be_a_switch_or_settings() -> None:
 def test_the_assets_are_the_pinned_ones(assets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
     assert {status.state for status in assets.verify()} == {"ok"}
+
+
+def test_a_clip_that_takes_too_long_is_given_up_between_two_frames() -> None:
+    frames = [Frame(number, number / 10, np.zeros((1, 1, 3), np.uint8)) for number in range(5)]
+    times = iter([100.0, 101.0, 110.0, 110.1])  # when it starts, and when each frame is there
+    given = list[Frame]()
+    with pytest.raises(LimitExceeded) as raised:
+        for frame in in_time(frames, "a.mp4", 10, lambda: next(times)):
+            given.append(frame)
+    assert given == frames[:2]
+    message = str(raised.value)
+    for part in ("a.mp4: ", "workers.clip_timeout_s=10 ", "0.2 s", "--retry-failed"):
+        assert part in message
+
+
+def test_a_clip_in_time_keeps_all_its_frames() -> None:
+    frames = [Frame(number, number / 10, np.zeros((1, 1, 3), np.uint8)) for number in range(3)]
+    assert list(in_time(frames, "a.mp4", 0, lambda: 5.0)) == frames
+
+
+def test_a_cutter_holds_its_clips_to_the_time(faces_dir: Path) -> None:
+    hasty = Cutter(CutConfig(), LimitsConfig(), FakeDetector([[face(50, 50, 200)]] * 78), None, timeout_s=1e-9)
+    with pytest.raises(LimitExceeded, match=r"d0\.mp4: took over workers\.clip_timeout_s=1e-09"):
+        hasty(clip_of(faces_dir / "d0.mp4"))

@@ -1,60 +1,100 @@
 import io
 import sys
-import time
 
 import pytest
 import ray
 from rich.console import Console
 
-from mien.pipelines.progress import Counts, Progress, StageCount, Tally
+from mien.pipelines.progress import Progress
+from mien.pipelines.tally import RECENT_S, Counts, StageCount, Straggler, Tally
 
 
-def text_of(progress: Progress) -> str:
-    console = Console(file=io.StringIO(), width=120)
-    console.print(progress.table())
-    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def progress_with(counts: Counts, num_clips: int = 10, num_done: int = 0) -> Progress:
-    progress = Progress(None, num_clips, num_done)
-    progress.counts = counts
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def seen(progress: Progress, clock: Clock, at: float, **stages: StageCount) -> Progress:
+    clock.now = at
+    progress.see(Counts(stages, 0.0, ""))
     return progress
 
 
-def test_the_line_counts_what_earlier_runs_did() -> None:
-    progress = progress_with(Counts({"cut": StageCount(2, 1, 60, 1.0)}, 0.0, ""), num_clips=10, num_done=5)
-    assert progress.line().startswith("7/10 clips  70 %")
-    assert "1 failed" in progress.line()
-    assert "s left" in progress.line()
+def text_of(progress: Progress) -> list[str]:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(progress.picture())
+    return [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
-def test_a_clip_is_done_when_it_left_the_last_stage_or_failed() -> None:
-    stages = {"cut": StageCount(8, 2, 300, 1.0), "features": StageCount(3, 0, 90, 2.0)}
-    assert progress_with(Counts(stages, 0.0, "")).line().startswith("5/10 clips  50 %")
+def test_the_line_counts_what_earlier_runs_did(clock: Clock) -> None:
+    progress = seen(Progress(None, 10, 5, clock), clock, 60, cut=StageCount(2, 1, 60, 1.0))
+    assert progress.line() == "7/10 clips  70 %  90 s left  1 failed"
 
 
-def test_the_table_marks_the_stage_that_limits() -> None:
-    stages = {"cut": StageCount(8, 0, 300, 1.0), "features": StageCount(3, 0, 90, 5.0)}
-    rows = [line for line in text_of(progress_with(Counts(stages, 0.0, ""))).splitlines() if "limiting" in line]
-    assert len(rows) == 1
-    assert rows[0].strip().startswith("features")
+def test_a_clip_is_done_when_it_left_the_last_stage_or_failed(clock: Clock) -> None:
+    progress = Progress(None, 10, 0, clock)
+    seen(progress, clock, 1, cut=StageCount(8, 2, 300), features=StageCount(3, 0, 90))
+    assert progress.line().startswith("5/10 clips  50 %")
 
 
-def test_nothing_done_yet_promises_no_time() -> None:
-    progress = progress_with(Counts({"cut": StageCount()}, 0.0, ""))
+def test_a_clip_that_is_counted_again_does_not_make_more_than_all(clock: Clock) -> None:
+    assert seen(Progress(None, 10, 5, clock), clock, 1, cut=StageCount(7)).line() == "10/10 clips  100 %"
+
+
+def test_time_left_and_rates_are_those_of_the_last_minutes(clock: Clock) -> None:
+    progress = Progress(None, 10_000, 0, clock)
+    seen(progress, clock, 1000, cut=StageCount(100, 0, 1000))
+    for step in range(1, 31):  # five minutes at four clips per second
+        seen(progress, clock, 1000 + 10 * step, cut=StageCount(100 + 40 * step, 0, 1000 + 400 * step))
+    assert progress.line() == f"1300/10000 clips  13 %  {8700 / 4 / 60:.0f} min left"
+    assert progress.views()[0].frames_per_s == pytest.approx(40)
+    assert len(progress._looks) == RECENT_S / 10 + 1
+
+
+def test_the_stage_whose_workers_are_busiest_limits_and_not_the_one_with_the_most_work(clock: Clock) -> None:
+    progress = Progress(None, 100, 20, clock)
+    stages = {"cut": StageCount(40, 4, 900, 400, workers=8), "features": StageCount(30, 0, 800, 95, workers=1)}
+    rows = text_of(seen(progress, clock, 100, **stages))
+    assert rows[1].split() == ["cut", "40", "4", "9.0", "40", "50%"]
+    assert rows[2].split() == ["features", "30", "0", "8.0", "6", "95%", "←", "limiting"]
+
+
+def test_workers_are_as_many_as_were_ever_seen_at_once_lately(clock: Clock) -> None:
+    progress = Progress(None, 100, 0, clock)
+    seen(progress, clock, 10, cut=StageCount(busy_s=20, workers=4))
+    seen(progress, clock, 20, cut=StageCount(busy_s=40, workers=1))
+    assert progress.views()[0].busy == pytest.approx(0.5)
+
+
+def test_a_single_stage_is_not_marked_and_nobody_is_busier_than_always(clock: Clock) -> None:
+    rows = text_of(seen(Progress(None, 10, 0, clock), clock, 1, cut=StageCount(3, 0, 9, 7.0, workers=1)))
+    assert rows[1].split() == ["cut", "3", "0", "9.0", "7", "100%"]
+
+
+def test_nothing_done_yet_promises_no_time(clock: Clock) -> None:
+    progress = seen(Progress(None, 10, 0, clock), clock, 30, cut=StageCount(), features=StageCount())
     assert progress.line() == "0/10 clips  0 %"
-    assert "cut" in text_of(progress)
+    assert any(line.startswith("cut") for line in text_of(progress))
 
 
-def test_the_tally_adds_up_and_knows_the_first_clip(local_ray: None) -> None:
-    before = time.time()
-    tally = ray.remote(Tally).remote(["cut", "features"])
-    for stage, frames, failure in [("cut", 30, ""), ("cut", 0, "no face"), ("features", 30, "")]:
-        ray.get(tally.add.remote(stage, frames, 0.5, failure))
-    counts = ray.get(tally.counts.remote())
-    assert counts.stages == {"cut": StageCount(2, 1, 30, 1.0), "features": StageCount(1, 0, 30, 0.5)}
-    assert counts.last_failure == "no face"
-    assert before <= counts.first_clip_at <= time.time()
+def test_the_slowest_clips_are_named_with_their_node(clock: Clock) -> None:
+    slow = [Straggler(f"{n:032x}", f"/videos/[x] {n}.mp4", f"node-{n} (pid 7)", 60.0 * (9 - n)) for n in range(5)]
+    progress = Progress(None, 10, 0, clock)
+    progress.see(Counts({"cut": StageCount(1)}, 0.0, "", tuple(slow)))
+    lines = progress.waiting()
+    assert lines[0] == f"waiting for clip {0:032x} ([x] 0.mp4) on node node-0 (pid 7) for 9 min"
+    assert len(lines) == 3
+    assert text_of(progress)[-3:] == lines
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])

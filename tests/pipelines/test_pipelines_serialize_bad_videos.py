@@ -25,9 +25,9 @@ from mien.clips.sampling import StrideConfig
 from mien.datasets.dataset import Dataset
 from mien.datasets.index import rows_to_table
 from mien.datasets.verify import verify
-from mien.pipelines.progress import Tally
 from mien.pipelines.serialize import SerializeConfig
 from mien.pipelines.stages import CUT, CutStage
+from mien.pipelines.tally import Tally
 from mien.video.probe import probe
 
 UNPRINTABLE = "two\nlines.mp4"

@@ -12,6 +12,7 @@ from mien.errors import DatasetError, StorageError
 from mien.storage.ahead import ahead
 from mien.storage.commit import FOLDER as COMMITS
 from mien.storage.commit import Digest, digest, sum_up
+from mien.storage.lease import is_lease
 from mien.storage.uri import Store, open_store
 
 if TYPE_CHECKING:
@@ -136,4 +137,5 @@ def _values(sample: Any, expected: dict[str, str]) -> Iterator[str]:
 
 def _foreign(store: Store, dataset: "Dataset") -> list[str]:
     known = {file["name"] for file in dataset.record.get("files", [])} | {COMPLETE}
-    return [entry.name for entry in store.list() if entry.name not in known] if dataset.record else []
+    found = (entry.name for entry in store.list() if dataset.record)
+    return [name for name in found if name not in known and not is_lease(name)]

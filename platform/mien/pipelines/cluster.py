@@ -10,7 +10,7 @@ import ray.data
 from pydantic import Field
 
 from mien.config import Config
-from mien.errors import PreflightError
+from mien.errors import MienError, PreflightError
 from mien.log import is_debug
 
 UNSAFE_SWITCHES = (
@@ -131,6 +131,18 @@ def _connect(config: ClusterConfig) -> None:
         include_dashboard=False,
         **quiet,
     )
+
+
+def cause_of(error: BaseException) -> MienError:
+    """The error of ours that a worker raised, or one that says what Ray said: one line, without Ray's advice."""
+    root = error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MienError) and not isinstance(cause, ray.exceptions.RayError):  # Ray's copy is a trace
+            return type(cause)(str(cause).partition("\n")[0])
+        root, cause = cause, getattr(cause, "cause", None) or cause.__cause__
+    reason = f"{type(root).__name__}: {str(root).strip()}".partition("\n")[0]
+    return MienError(f"a worker failed: {reason}; the same command resumes (MIEN_DEBUG=1 shows the trace)")
 
 
 def _add(left: int, right: int) -> int:

@@ -1,7 +1,8 @@
 """One clip from decode to crops: a plain callable that knows nothing of Ray."""
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import Field, field_validator
 from mien import schema
 from mien.config import Config
 from mien.datasets.frames import Values, to_table
-from mien.errors import FaceError, MediaError, StorageError, Unavailable
+from mien.errors import FaceError, LimitExceeded, MediaError, StorageError, Unavailable
 from mien.faces.crop import CropConfig, crop, crop_box, encode_jpeg, thumbnail
 from mien.faces.detect import Detector
 from mien.faces.follow import FacesConfig, Followed, TrackSummary, choose, follow
@@ -108,10 +109,15 @@ class Cutter:
     """Decodes a clip, follows its faces, crops them and finds their landmarks. Made once per process."""
 
     def __init__(
-        self, config: CutConfig, limits: LimitsConfig, detector: Detector, landmarker: Landmarker | None
+        self,
+        config: CutConfig,
+        limits: LimitsConfig,
+        detector: Detector,
+        landmarker: Landmarker | None,
+        timeout_s: float = math.inf,
     ) -> None:
-        """Take models that are loaded already."""
-        self._config, self._limits = config, limits
+        """Take models that are loaded already, and how long one clip may take."""
+        self._config, self._limits, self._timeout_s = config, limits, timeout_s
         self._detector, self._landmarker = detector, landmarker
         self.thumbs = Thumbs(config.num_thumbs)
         """Of the clip that is being cut, or was cut last: a clip that fails has pictures, too."""
@@ -121,6 +127,7 @@ class Cutter:
 
         Raises:
             MediaError: The source cannot be read, has changed since it was planned, or has no frame in the span.
+            LimitExceeded: The clip takes too long.
             FaceError: The faces do not meet the policy.
             Unavailable: The bucket did not answer.
         """
@@ -141,11 +148,30 @@ class Cutter:
     def _frames(self, source: str | BinaryIO, span: Span, clip_id: str) -> pa.Table:
         cut = _Cut(self._config, self._landmarker, self.thumbs)
         frames = decode_clip(source, span, fps=self._config.fps, limits=self._limits)
+        frames = in_time(frames, media_name(source), self._timeout_s)
         for followed in follow(frames, self._detector, self._config.faces):
             cut.add(followed)
         if not cut.pts:
             raise MediaError(f"{media_name(source)}: has no frame between {span.start_s:g} s and {span.end_s:g} s")
         return cut.table(clip_id)
+
+
+def in_time(
+    frames: Iterable[Frame], name: str, timeout_s: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Frame]:
+    """The frames, as long as not more than the given time has passed since the first was asked for.
+
+    Raises:
+        LimitExceeded: It has; the message names the video, where it stood, and the key.
+    """
+    started = clock()
+    for frame in frames:
+        if clock() - started > timeout_s:
+            raise LimitExceeded(
+                f"{name}: took over workers.clip_timeout_s={timeout_s:g} and had come to {frame.time_s:.1f} s; cut "
+                "shorter clips, or raise it and use --retry-failed"
+            )
+        yield frame
 
 
 class _Cut:

@@ -4,85 +4,61 @@ import contextlib
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import ray
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
+from mien.datasets.status import duration
 from mien.log import logger
+from mien.pipelines.tally import RECENT_S, Counts, StageCount, Straggler
 
 _LINE_EVERY_S = 30.0
 _TABLE_EVERY_S = 0.5
+_MAX_STRAGGLERS = 3
 
 
-class StageCount(NamedTuple):
-    """What one stage has done."""
+class Look(NamedTuple):
+    """The counts as they were at a moment of the clock."""
 
-    clips: int = 0
-    failed: int = 0
-    frames: int = 0
-    busy_s: float = 0.0
+    at: float
+    counts: Counts
 
 
-class Counts(NamedTuple):
-    """What a run has done, at one moment."""
+class StageView(NamedTuple):
+    """What is shown of one stage."""
 
-    stages: dict[str, StageCount]
-    first_clip_at: float
-    """Unix time at which the first clip left the last stage; 0 before."""
-    last_failure: str
-
-
-class Tally:
-    """Counts of all workers, as a Ray actor. What is done is told by the commit records alone, and not from here."""
-
-    def __init__(self, stages: list[str]) -> None:
-        """All stages at zero."""
-        self._stages = {stage: StageCount() for stage in stages}
-        self._last = stages[-1]
-        self._first_clip_at = 0.0
-        self._last_failure = ""
-        self._begun = Counter[str]()
-
-    def begin(self, clip_id: str) -> int:
-        """A worker takes a clip. How often it was taken without an end: above 1, workers died over it."""
-        self._begun[clip_id] += 1
-        return self._begun[clip_id]
-
-    def end(self, clip_id: str) -> None:
-        """The worker survived the clip, whatever came of it."""
-        del self._begun[clip_id]
-
-    def add(self, stage: str, frames: int, busy_s: float, failure: str) -> None:
-        """One clip went through a stage, or failed there with a message."""
-        old = self._stages[stage]
-        failed = bool(failure)
-        self._stages[stage] = StageCount(old.clips + 1, old.failed + failed, old.frames + frames, old.busy_s + busy_s)
-        self._last_failure = failure or self._last_failure
-        if stage == self._last and not failed and not self._first_clip_at:
-            self._first_clip_at = time.time()
-
-    def counts(self) -> Counts:
-        """What was counted so far."""
-        return Counts(self._stages, self._first_clip_at, self._last_failure)
+    stage: str
+    done: StageCount
+    frames_per_s: float
+    queue: int
+    """Clips that are ready for the stage and have not left it."""
+    busy: float
+    """Share of the workers' time in which they worked."""
 
 
 class Progress:
     """Shows a tally until the run ends."""
 
-    def __init__(self, tally: Any, num_clips: int, num_done: int) -> None:
+    def __init__(self, tally: Any, num_clips: int, num_done: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Of `num_clips` planned, `num_done` were done by earlier runs."""
         self._tally, self._num_clips, self._num_done = tally, num_clips, num_done
-        self._started = time.monotonic()
+        self._clock = clock
+        self._looks = deque([Look(clock(), Counts({}, 0.0, ""))])
         self.started_at = time.time()
         """Unix time at which the run began to execute."""
         self._stop = threading.Event()
-        self.counts = Counts({}, 0.0, "")
+
+    @property
+    def counts(self) -> Counts:
         """The counts as last seen."""
+        return self._looks[-1].counts
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
@@ -99,40 +75,82 @@ class Progress:
         if sys.stderr.isatty():
             with Live(console=Console(stderr=True), auto_refresh=False) as live:
                 while not self._update(_TABLE_EVERY_S):
-                    live.update(self.table(), refresh=True)
-                live.update(self.table(), refresh=True)
+                    live.update(self.picture(), refresh=True)
+                live.update(self.picture(), refresh=True)
         else:
             while not self._update(_LINE_EVERY_S):
-                logger.info("%s", self.line())
+                for line in (self.line(), *self.waiting()):
+                    logger.info("%s", line)
 
     def _update(self, wait_s: float) -> bool:
         """Wait, look at the tally, and tell whether the run has ended."""
         ended = self._stop.wait(wait_s)
         with contextlib.suppress(ray.exceptions.RayError):
-            self.counts = ray.get(self._tally.counts.remote(), timeout=5)
+            self.see(ray.get(self._tally.counts.remote(), timeout=5))
         return ended
 
+    def see(self, counts: Counts) -> None:
+        """Take note of the counts; what lies back longer than the rates reach is forgotten, but for one look."""
+        now = self._clock()
+        self._looks.append(Look(now, counts))
+        while now - self._looks[1].at >= RECENT_S:
+            self._looks.popleft()
+
+    def views(self) -> list[StageView]:
+        """Every stage over the last minutes."""
+        first, last = self._looks[0], self._looks[-1]
+        elapsed = max(1e-9, last.at - first.at)
+        views, num_ready = list[StageView](), self._num_clips - self._num_done
+        for stage, count in last.counts.stages.items():
+            before = first.counts.stages.get(stage, StageCount())
+            workers = max([1, *(look.counts.stages[stage].workers for look in self._looks if look.counts.stages)])
+            busy = (count.busy_s - before.busy_s) / elapsed / workers
+            queue = max(0, num_ready - count.clips)
+            views.append(StageView(stage, count, (count.frames - before.frames) / elapsed, queue, busy))
+            num_ready = count.clips - count.failed
+        return views
+
+    def picture(self) -> Group:
+        """The table, and below it what a line says and the clips that are waited for."""
+        return Group(self.table(), *(Text(line) for line in (self.line(), *self.waiting())))
+
     def table(self) -> Table:
-        """Stage, clips, frames per second, busy workers; the stage that limits the rate is marked."""
-        elapsed = max(1e-9, time.monotonic() - self._started)
-        table = Table(box=None, pad_edge=False, caption=self.line(), caption_justify="left")
-        for heading in ("stage", "clips", "failed", "frames/s", "busy workers"):
+        """Stage, clips, frames per second, clips that wait or are at work, busy share; what limits is marked."""
+        table = Table(box=None, pad_edge=False)
+        for heading in ("stage", "clips", "failed", "frames/s", "queue", "busy"):
             table.add_column(heading, justify="left" if heading == "stage" else "right")
-        busiest = max(self.counts.stages, key=lambda stage: self.counts.stages[stage].busy_s, default="")
-        for stage, count in self.counts.stages.items():
-            mark = " ← limiting" if stage == busiest and len(self.counts.stages) > 1 else ""
-            rate, busy = count.frames / elapsed, count.busy_s / elapsed
-            table.add_row(stage, f"{count.clips}", f"{count.failed}", f"{rate:.1f}", f"{busy:.2f}{mark}")
+        views = self.views()
+        busiest = max(views, key=lambda view: view.busy, default=None)
+        for view in views:
+            mark = " ← limiting" if view is busiest and len(views) > 1 else ""
+            numbers = (f"{view.done.clips}", f"{view.done.failed}", f"{view.frames_per_s:.1f}", f"{view.queue}")
+            table.add_row(view.stage, *numbers, f"{min(1, view.busy):.0%}{mark}")
         return table
 
     def line(self) -> str:
-        """One line: share done, time left, failures and the last of them."""
-        stages = list(self.counts.stages.values())
-        ended = (stages[-1].clips if stages else 0) + sum(stage.failed for stage in stages[:-1])
-        done, elapsed = self._num_done + ended, time.monotonic() - self._started
-        left_s = elapsed / ended * (self._num_clips - done) if ended else float("nan")
-        failed = sum(stage.failed for stage in stages)
-        words = [f"{done}/{self._num_clips} clips", f"{100 * done / max(1, self._num_clips):.0f} %"]
-        words += [f"{left_s:.0f} s left"] if ended and done < self._num_clips else []
-        words += [f"{failed} failed"] if failed else []
-        return "  ".join(words)
+        """One line: share done, time left, failures."""
+        first, last = self._looks[0], self._looks[-1]
+        # a clip whose worker was lost after it was counted is counted again
+        num_done = min(self._num_clips, self._num_done + num_ended(last.counts))
+        num_recent = num_ended(last.counts) - num_ended(first.counts)
+        words = [f"{num_done}/{self._num_clips} clips", f"{100 * num_done / max(1, self._num_clips):.0f} %"]
+        if num_recent and num_done < self._num_clips:
+            left_s = (last.at - first.at) / num_recent * (self._num_clips - num_done)
+            words.append(f"{duration(left_s)} left")
+        num_failed = sum(stage.failed for stage in last.counts.stages.values())
+        return "  ".join([*words, *([f"{num_failed} failed"] if num_failed else [])])
+
+    def waiting(self) -> list[str]:
+        """One line for each of the slowest clips that take much longer than others did."""
+        return [_waiting(straggler) for straggler in self.counts.stragglers[:_MAX_STRAGGLERS]]
+
+
+def num_ended(counts: Counts) -> int:
+    """Clips that left the last stage, or failed in one before it."""
+    stages = list(counts.stages.values())
+    return (stages[-1].clips if stages else 0) + sum(stage.failed for stage in stages[:-1])
+
+
+def _waiting(straggler: Straggler) -> str:
+    video = PurePath(straggler.source).name
+    return f"waiting for clip {straggler.clip_id} ({video}) on node {straggler.worker} for {duration(straggler.for_s)}"

@@ -21,7 +21,6 @@ from mien.datasets.preview import PreviewConfig
 from mien.errors import (
     AlreadyExists,
     ConfigError,
-    MienError,
     RefusedError,
     StorageError,
     TooManyFailures,
@@ -29,13 +28,15 @@ from mien.errors import (
 from mien.features.registry import ExtractorConfig, Resolved
 from mien.log import logger
 from mien.pipelines import stages
-from mien.pipelines.cluster import ClusterConfig, session
+from mien.pipelines.cluster import ClusterConfig, cause_of, session
 from mien.pipelines.cut import CutConfig
 from mien.pipelines.plan import NUM_SHOWN, Pending, PlanConfig, Planner, PlanReport, pending, preview_plan, write_plan
 from mien.pipelines.pools import CutPoolConfig, PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
 from mien.pipelines.preflight import Ready, preflight, require_output
-from mien.pipelines.progress import Progress, Tally
+from mien.pipelines.progress import Progress
 from mien.pipelines.sink import ShardSink, Target
+from mien.pipelines.tally import Tally
+from mien.storage import lease
 from mien.storage.commit import new_write_id
 from mien.storage.uri import Store, arrow_place, canonical, open_store
 
@@ -61,6 +62,9 @@ class WorkersConfig(Config):
     clips_per_task: int | None = Field(None, ge=1)
     """Clips that go through a stage together, and fill the forward passes together; without it as many as make ten
     seconds of video. A worker that dies takes those of its task with it; they are done again."""
+
+    clip_timeout_s: float = Field(4 * 3600, gt=0, allow_inf_nan=False)
+    """What a clip may take to be cut before it is given up; a decoder that hangs is ended after twice the time."""
 
 
 class SerializeConfig(PlanConfig, CutConfig):
@@ -148,19 +152,28 @@ def serialize(config: SerializeConfig, *, fresh: bool = False, retry_failed: boo
     return report
 
 
-def run(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = False) -> SerializeReport:
+def run(
+    config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = False, take_over: bool = False
+) -> SerializeReport:
     """Make a dataset, or go on where an earlier run of the same config stopped; clips that failed are counted only.
 
     Raises:
         PreflightError: A source, model or right is missing; nothing was started.
-        RefusedError: The output was made with another config, or holds something else.
+        RefusedError: The output was made with another config or holds something else, or another run is at work on it.
         StorageError: The output could not be written; what was committed stays, the same command resumes.
     """
     store = open_store(config.output)
     ready = preflight(config)
-    if fresh and _standing(store):
-        publish.remove(store)
-    _plan_once(config, store)
+    standing = _standing(store)
+    with lease.held(store, take_over=take_over):
+        if fresh and standing:
+            publish.remove(store)
+        _plan_once(config, store)
+        return _make(config, store, ready, retry_failed)
+
+
+def _make(config: SerializeConfig, store: Store, ready: Ready, retry_failed: bool) -> SerializeReport:
+    """Do what is left of the plan, and finish the dataset."""
     times = _run_pending(config, store, ready, retry_failed)
     provenance = {
         "version": mien.__version__,
@@ -225,7 +238,7 @@ def _standing(store: Store) -> SerializeConfig | None:
     Raises:
         RefusedError: There is something else.
     """
-    if next(store.list(), None) is None:
+    if all(lease.is_lease(entry.name) for entry in store.list()):
         return None
     try:
         return SerializeConfig.load(store.fetch(CONFIG))
@@ -255,7 +268,7 @@ def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_fail
             logger.info("%s", progress.line())
             return progress.started_at, progress.counts.first_clip_at
     except ray.exceptions.RayError as error:
-        raise _cause(error) from error
+        raise cause_of(error) from error
 
 
 def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pending, tally: Any) -> None:
@@ -297,18 +310,6 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
     metadata = {"version": mien.__version__, "models": _model_facts(ready.models, extractor)}
     target = Target(store.uri, new_write_id(), config.format, metadata)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
-
-
-def _cause(error: BaseException) -> MienError:
-    """The error of ours that a worker raised, or one that says what Ray said: one line, without Ray's advice."""
-    root = error
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MienError) and not isinstance(cause, ray.exceptions.RayError):  # Ray's copy is a trace
-            return type(cause)(str(cause).partition("\n")[0])
-        root, cause = cause, getattr(cause, "cause", None) or cause.__cause__
-    reason = f"{type(root).__name__}: {str(root).strip()}".partition("\n")[0]
-    return MienError(f"a worker failed: {reason}; the same command resumes (MIEN_DEBUG=1 shows the trace)")
 
 
 def _model_facts(files: Mapping[str, bytes], extractor: Resolved | None) -> dict[str, dict[str, Any]]:

@@ -111,7 +111,7 @@ def write_clips(target: Target, clips: Iterable[tuple[dict[str, Any], pa.Buffer,
             files.append({"name": name, **digest(draft.path)._asdict()})
         shard = hashlib.sha256("".join([target.run_id, *sorted(draft.clip_ids)]).encode()).hexdigest()[:32]
         record: dict[str, Any] = {"files": files, "samples": draft.samples, "failures": draft.failures}
-        record |= {"models": target.metadata.get("models", {}), "finished_at": time.time()}
+        record |= {"models": target.metadata.get("models", {}), "finished_at": time.time(), "run_id": target.run_id}
         if not commit(store, shard, write_id, record) and files:
             store.delete(name)
     finally:

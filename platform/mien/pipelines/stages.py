@@ -1,6 +1,8 @@
 """The stages as Ray calls them: each takes and gives the rows of `sink.CROSSING`, and counts what it did."""
 
 import json
+import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -20,12 +22,16 @@ from mien.features.registry import Resolved, build
 from mien.pipelines.cap import leave_no_core, memory_cap
 from mien.pipelines.cut import Cutter
 from mien.pipelines.sink import CLIP, FAILURE, FRAMES, crossing_row, failure_of
+from mien.pipelines.watchdog import process_ends_after
 from mien.video.probe import VideoInfo
 
 CUT, FEATURES = "cut", "features"
 
 MAX_DEATHS = 3
 """Workers that a clip may cost; a machine that is taken away looks the same, so one is too few."""
+
+_HARD = 2.0
+"""Of its time a clip may take this much before its process is ended: by then it has met no frame to stop at."""
 
 
 def names(config: Any) -> list[str]:
@@ -61,10 +67,11 @@ class CutStage:
         """One row of the plan in, one clip out."""
         for clip in plan.to_pylist():
             started = time.perf_counter()
-            num_deaths = _begin(self._tally, clip["clip_id"]) - 1
-            row, num_frames, failure = self.cut(clip) if num_deaths < MAX_DEATHS else quarantined(clip, num_deaths)
+            num_deaths = _begin(self._tally, clip) - 1
+            with process_ends_after(_HARD * self._config.workers.clip_timeout_s):
+                row, num_frames, failure = self.cut(clip) if num_deaths < MAX_DEATHS else quarantined(clip, num_deaths)
             self._tally.end.remote(clip["clip_id"])
-            self._tally.add.remote(CUT, num_frames, time.perf_counter() - started, failure)
+            self._tally.add.remote(CUT, num_frames, time.perf_counter() - started, failure, _worker())
             yield row
 
     def cut(self, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
@@ -72,18 +79,25 @@ class CutStage:
         return cut_row(_cutter(self._config, self._model_files), clip, self._config.workers.cut.clip_memory_bytes)
 
 
-def _begin(tally: Any, clip_id: str) -> int:
+@cache
+def _worker() -> str:
+    """What a person needs in order to look at this process."""
+    return f"{socket.gethostname()} (pid {os.getpid()})"
+
+
+def _begin(tally: Any, clip: Mapping[str, Any]) -> int:
     """Which attempt at the clip this is; 1 if the machine with the counts is gone, for the clip does not need them."""
     try:
-        return int(ray.get(tally.begin.remote(clip_id)))
+        return int(ray.get(tally.begin.remote(clip["clip_id"], clip["source_uri"], _worker())))
     except ray.exceptions.RayError:
         return 1
 
 
 def quarantined(clip: Mapping[str, Any], num_deaths: int) -> tuple[pa.Table, int, str]:
     """The failure of a clip that ended its workers: Ray would try it again without end."""
-    reason = f"ended its worker {num_deaths} times (a crash, or too little memory); leave it out, or raise workers.cut"
-    failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}.memory_gb and use --retry-failed"))
+    reason = f"ended its worker {num_deaths} times (a crash, too little memory, or twice workers.clip_timeout_s)"
+    remedy = "leave it out, or raise workers.cut.memory_gb or the time and use --retry-failed"
+    failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}; {remedy}"))
     return crossing_row(clip, failure=failure), 0, failure["error"]
 
 
@@ -92,7 +106,8 @@ def _cutter(config: Any, model_files: Any) -> Cutter:
     leave_no_core()
     files: Mapping[str, bytes] = ray.get(model_files)
     landmarker = Landmarker(files["face_landmarker"], config.landmarks) if config.landmarks else None
-    return Cutter(config, config.limits, BlazeFace(files["face_detector"], config.faces.detector), landmarker)
+    detector = BlazeFace(files["face_detector"], config.faces.detector)
+    return Cutter(config, config.limits, detector, landmarker, config.workers.clip_timeout_s)
 
 
 def cut_row(cutter: Cutter, clip: Mapping[str, Any], max_bytes: int | None = None) -> tuple[pa.Table, int, str]:
@@ -182,7 +197,7 @@ class FeatureStage:
 
     def _count(self, tables: list[pa.Table], busy_s: float) -> None:
         for table in tables:
-            self._tally.add.remote(FEATURES, table.num_rows, busy_s / len(tables), "")
+            self._tally.add.remote(FEATURES, table.num_rows, busy_s / len(tables), "", _worker())
 
 
 def add_features(tables: list[pa.Table], extractor: Extractor) -> list[pa.Table]:

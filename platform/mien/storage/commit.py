@@ -107,7 +107,16 @@ def commit_files(store: Store, skip: Container[str] = ()) -> Iterator[tuple[str,
 def first_commit(store: Store) -> dict[str, Any] | None:
     """The first record by name; None before there is one."""
     entry = next(store.list(FOLDER), None)
-    return None if entry is None else parse(f"{store.uri}/{entry.name}", store.read(entry.name))
+    return None if entry is None else read_commit(store, entry.name)
+
+
+def read_commit(store: Store, name: str) -> dict[str, Any]:
+    """One commit record.
+
+    Raises:
+        DatasetError: It is not what `commit` writes.
+    """
+    return parse(f"{store.uri}/{name}", store.read(name))
 
 
 def parse(place: str, data: bytes) -> dict[str, Any]:
