@@ -1,18 +1,27 @@
+import ctypes
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
+import ray.data
 
 from mien.clips.clip import Clip, Source
 from mien.datasets.frames import crop_pixels, deserialize, values_of
+from mien.datasets.index import rows_to_table
 from mien.errors import MediaError
 from mien.faces.detect import Face, FakeDetector
 from mien.features.extractor import FakeExtractor
 from mien.pipelines import stages
 from mien.pipelines.cut import CutConfig, Cutter
-from mien.pipelines.sink import FAILURE, FRAMES
+from mien.pipelines.serialize import SerializeConfig
+from mien.pipelines.sink import CLIP, FAILURE, FRAMES, crossing_row
+from mien.pipelines.tally import Tally
+from mien.schema import PLAN
 from mien.video.limits import LimitsConfig
 from sample_datasets import SIZE_PX, make_clip, make_frames
 
@@ -102,3 +111,24 @@ def test_an_unreadable_file_is_a_failure_of_decode(tmp_path: Path) -> None:
     row, _, failure = stages.cut_row(cutter([]), row_of(path))
     assert "x.mp4" in failure
     assert MediaError.__name__ in row.column(FAILURE)[0].as_py()
+
+
+@pytest.mark.slow
+def test_a_decoder_that_hangs_is_ended_with_its_worker_and_the_clip_is_given_up(local_ray: None) -> None:
+    poison = make_clip(1).clip_id
+
+    class Hanging(stages.CutStage):
+        def cut(self, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
+            if clip["clip_id"] == poison:
+                ctypes.PyDLL(None).sleep(600)  # holds the interpreter's lock, as the worst of C does
+            return crossing_row(clip), 7, ""
+
+    config = SerializeConfig.parse({"workers": {"clip_timeout_s": 0.5}}, "test")
+    stage = Hanging(config, None, ray.remote(Tally).options(num_cpus=0).remote([stages.CUT]))
+    plan = rows_to_table([make_clip(number).to_row() for number in range(3)], PLAN)
+    clips = ray.data.from_arrow(plan).repartition(target_num_rows_per_block=1)
+    rows = clips.map_batches(stage, batch_size=1, batch_format="pyarrow").take_all()
+    failures = {json.loads(row[CLIP])["clip_id"]: row[FAILURE] for row in rows}
+    assert len(failures) == 3
+    assert "ended its worker 3 times" in failures.pop(poison)
+    assert not any(failures.values())
