@@ -73,6 +73,21 @@ def test_a_body_may_come_in_chunks(server: Server) -> None:
     assert ask(server, "GET", "/bucket/x") == (200, b"abcde")
 
 
+@pytest.mark.parametrize("head", ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"])
+def test_half_a_body_becomes_no_object(server: Server, head: str) -> None:
+    line = "POST /upload/storage/v1/b/bucket/o?uploadType=media&name=x HTTP/1.1\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+        connection.sendall(f"{line}{head}".encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+    assert ask(server, "GET", "/bucket/x")[0] == 404
+
+
+def test_a_size_that_cannot_be_read_is_refused(server: Server) -> None:
+    for headers in ({"Content-Length": "many"}, {"Transfer-Encoding": "chunked"}):
+        assert ask(server, "POST", "/storage/v1/b", b"many\r\n", **headers)[0] == 400
+
+
 def test_a_head_has_the_headers_of_a_get_and_no_body(server: Server) -> None:
     ask(server, "POST", "/upload/storage/v1/b/bucket/o?uploadType=media&name=x", b"abc")
     with connected(server) as connection:

@@ -122,7 +122,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: a test makes thousands of requests."""
 
     def _serve(self) -> None:
-        body = self._read_body()
+        try:
+            body = self._read_body()
+        except ValueError as error:
+            self.close_connection = True
+            self._send(refusal_answer(bad_request(f"the size of the body cannot be read: {error}")))
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         base = f"http://{headers.get('host', '')}"
         method = "GET" if self.command == "HEAD" else self.command
@@ -135,8 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         kind = self.server.router.kind(request)
         self.server.meter.add(kind, Traffic(1, len(body), 0))
-        served = self._act(request)
-        self.server.meter.add(kind, Traffic(0, 0, served))
+        self._act(request, kind)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  of the base class
 
@@ -148,19 +152,19 @@ class _Handler(BaseHTTPRequestHandler):
         except Refusal as refusal:
             return refusal_answer(refusal)
 
-    def _act(self, request: Request) -> int:
-        """Answer, or fail as a rule demands; returns the bytes that were served."""
+    def _act(self, request: Request, kind: str) -> None:
+        """Answer, or fail as a rule demands."""
         fault = self._take(faults.BEFORE)
         if fault.kind == "reset":
-            return self._reset()
-        if fault.kind == "status":
-            return self._send(refusal_answer(Refusal(fault.status, "injected", "a fault rule of the emulator")))
+            self._reset()
+            return
         if fault.kind == "stall":
             time.sleep(fault.seconds)
-        answer = self._answer(request)
+        answer = self._answer(request) if fault.kind != "status" else _injected(fault.status)
         if fault.kind == "lost_ack":
-            return self._reset()
-        return self._send(answer, self._take(faults.BODY) if len(answer.body) else NO_FAULT)
+            self._reset()
+        else:
+            self._send(answer, self._take(faults.BODY) if len(answer.body) else NO_FAULT, kind)
 
     def _take(self, kinds: tuple[str, ...]) -> Fault:
         return self.server.faults.take(f"{self.command} {self.path}", kinds)
@@ -175,16 +179,23 @@ class _Handler(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             return b"".join(iter(self._read_chunk, b""))
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return self._read(int(self.headers.get("Content-Length") or 0))
 
     def _read_chunk(self) -> bytes:
-        size = int(self.rfile.readline().partition(b";")[0], 16)
-        chunk = self.rfile.read(size)
-        self.rfile.readline()
+        line = self.rfile.readline() or b"0"
+        chunk = self._read(int(line.partition(b";")[0], 16))
+        self._read(2)  # the line end, without which it was not the last chunk, but a client that hung up
         return chunk
 
-    def _send(self, answer: Answer, fault: Fault = NO_FAULT) -> int:
-        """Write the reply; a body is sent in slices, so that a client that hangs up early is not counted as served."""
+    def _read(self, size: int) -> bytes:
+        """So many bytes: half a body, of a client that was killed, must not become an object."""
+        data = self.rfile.read(size)
+        if len(data) != size:
+            raise ConnectionAbortedError(f"{len(data)} of {size} bytes came")
+        return data
+
+    def _send(self, answer: Answer, fault: Fault = NO_FAULT, kind: str = "") -> None:
+        """Write the reply; `kind` is what its bytes are counted as."""
         body = memoryview(_flipped(answer.body) if fault.kind == "flip" else answer.body)
         size = len(body)
         if fault.kind == "truncate":
@@ -195,25 +206,27 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.status not in _BODILESS:
             self.send_header("Content-Length", str(size))
         self.end_headers()
-        return 0 if self.command == "HEAD" else self._send_body(body)
+        if self.command != "HEAD":
+            self._send_body(body, kind)
 
-    def _send_body(self, body: memoryview) -> int:
-        served = 0
-        try:
-            for start in range(0, len(body), _SLICE_BYTES):
-                self.wfile.write(body[start : start + _SLICE_BYTES])
-                served = min(start + _SLICE_BYTES, len(body))
-        except ConnectionError:
-            self.close_connection = True
-        return served
+    def _send_body(self, body: memoryview, kind: str) -> None:
+        """Send in slices, each counted before it goes: who has read a reply finds it counted, who hangs up ends it."""
+        for start in range(0, len(body), _SLICE_BYTES):
+            part = body[start : start + _SLICE_BYTES]
+            if kind:
+                self.server.meter.add(kind, Traffic(0, 0, len(part)))
+            self.wfile.write(part)
 
-    def _reset(self) -> int:
+    def _reset(self) -> None:
         """End the connection with RST instead of FIN, which needs its last reference gone."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.rfile.close()
         self.connection.close()
-        return 0
+
+
+def _injected(status: int) -> Answer:
+    return refusal_answer(Refusal(status, "injected", "a fault rule of the emulator"))
 
 
 def _is_web_page(headers: dict[str, str]) -> bool:
