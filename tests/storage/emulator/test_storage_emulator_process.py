@@ -15,10 +15,12 @@ from mien.storage.emulator import Emulator
 ENDS_S = 10
 
 PARENT = """
-import sys
+import os, sys
 from mien.storage.emulator import Emulator
 with Emulator() as emulator:
-    print(emulator.pid, flush=True)
+    fork = os.fork() if "fork" in sys.argv else None
+    if fork != 0:
+        print(emulator.pid, fork or os.getpid(), flush=True)
     sys.stdin.read()
 """
 
@@ -33,16 +35,20 @@ def test_it_is_a_child_in_our_process_group() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_it_ends_with_its_parent_however_that_ends(number: signal.Signals) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("how", ["alone", "fork"])
+def test_it_ends_with_its_parent_however_that_ends(number: signal.Signals, how: str) -> None:
+    """A fork of the parent that lives on holds the pipe that the child watches."""
+    words = [sys.executable, "-c", PARENT, how]
+    parent = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child, fork = map(psutil.Process, map(int, parent.stdout.readline().split()))
     try:
-        assert parent.stdout
-        child = psutil.Process(int(parent.stdout.readline()))
-        assert child.is_running()
         parent.send_signal(number)
         assert psutil.wait_procs([child], timeout=ENDS_S)[1] == []
+        assert how == "alone" or fork.status() != psutil.STATUS_ZOMBIE
     finally:
         parent.kill()
+        if how == "fork":
+            fork.kill()
         parent.communicate()
 
 

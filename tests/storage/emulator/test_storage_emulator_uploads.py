@@ -1,9 +1,10 @@
+import gc
 import json
 from typing import Any
 
 import pytest
 
-from mien.storage.emulator.blob import Key, Sums
+from mien.storage.emulator.blob import Blob, Draft, Key, Sums
 from mien.storage.emulator.messages import Answer, Refusal, Request
 from mien.storage.emulator.objects import Store
 from mien.storage.emulator.uploads import QUANTUM_BYTES, Uploads, split_related
@@ -69,6 +70,13 @@ def test_what_comes_twice_is_taken_once(uploads: Uploads, store: Store) -> None:
     assert status(uploads, upload, None, DATA) == 200
     assert bytes(store.read(X)[1]) == DATA
     assert store.get(X).generation == int(json.loads(send(uploads, upload, "*/*").body)["generation"])
+
+
+def test_a_finished_upload_keeps_no_bytes_alive(uploads: Uploads, store: Store) -> None:
+    send(uploads, start(uploads), None, DATA)
+    content = store.get(X).content
+    store.delete(X)
+    assert [each for each in gc.get_referrers(content) if isinstance(each, Blob | Draft | dict)] == []
 
 
 def test_the_state_can_be_asked_for(uploads: Uploads) -> None:

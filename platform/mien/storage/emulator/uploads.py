@@ -141,7 +141,8 @@ class Uploads:
     def _finish(self, session: _Session, demand: Sums) -> None:
         draft = replace(session.draft, data=bytes(session.received), demands=(*session.draft.demands, demand))
         try:
-            session.ended = self._store.insert(draft, session.conditions)
+            blob = self._store.insert(draft, session.conditions)
+            session.ended = replace(blob, content=b"")  # to be described again, not to keep its bytes alive
         except Refusal as refusal:
             session.ended = refusal
         session.received = bytearray()
