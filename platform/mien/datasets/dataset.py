@@ -1,8 +1,8 @@
 """A finished dataset: clips by id, slices by time, iteration; the same for HDF5 and Parquet."""
 
 import json
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from mien import schema
 from mien.config import parse_yaml
-from mien.datasets import ids, index
+from mien.datasets import ids, index, staging
 from mien.datasets.formats import open_shard
 from mien.datasets.frames import Values, checksum, crop_pixels
 from mien.datasets.index import Tables
@@ -117,22 +117,15 @@ class Dataset:
         self._store = store
         self.check = check
         self._open = dict[str, ShardReader]()
-        self.record = _read_record(store)
+        opened = partial(_open_tables, store, allow_unfinished) if tables is None else lambda _: tables
+        record, self._tables = staging.read_together(partial(read_record, store), opened)
+        self.record = record
         """The completion record, empty while the dataset is unfinished."""
-        if not self.record and not allow_unfinished:
-            raise DatasetError(
-                f"{store.uri}: is unfinished: it has no {COMPLETE}; run the same serialize command again to resume, "
-                "or open it with allow_unfinished=True"
-            )
-        self._tables = tables or self._open_tables()
 
     @property
     def uri(self) -> str:
         """Canonical place."""
         return self._store.uri
-
-    def _open_tables(self) -> Tables:
-        return index.open_tables(self._store) if self.record else index.unfinished_tables(self._store)
 
     @property
     def index_file(self) -> TableFile:
@@ -216,7 +209,10 @@ class Dataset:
             try:
                 self._open[name] = open_shard(self._store.fetch(name))
             except StorageError as error:
-                raise DatasetError(f"{self.uri}: the shard {name} that its index names is missing: {error}") from None
+                raise DatasetError(
+                    f"{self.uri}: the shard {name} that its index names is missing: {error}; if the dataset was "
+                    "published again since it was opened, open it again"
+                ) from None
         return self._open[name]
 
     def close(self) -> None:
@@ -238,10 +234,26 @@ class Dataset:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open the tables again."""
         self.__dict__.update(state)
-        self._tables = self._open_tables()
+        self._tables = _open_tables(self._store, True, self.record)
 
 
-def _read_record(store: Store) -> dict[str, Any]:
+def _open_tables(store: Store, allow_unfinished: bool, record: Mapping[str, Any]) -> Tables:
+    if record:
+        return index.open_tables(store, record)
+    if not allow_unfinished:
+        raise DatasetError(
+            f"{store.uri}: is unfinished: it has no {COMPLETE}; run the same serialize command again to resume, "
+            "or open it with allow_unfinished=True"
+        )
+    return index.unfinished_tables(store)
+
+
+def read_record(store: Store) -> dict[str, Any]:
+    """The completion record; empty for an unfinished dataset.
+
+    Raises:
+        DatasetError: It is damaged or of another schema, or there is no dataset.
+    """
     names = {entry.name for entry in store.list(COMPLETE)}
     if COMPLETE in names:
         try:

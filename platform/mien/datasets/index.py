@@ -21,6 +21,7 @@ from mien import schema
 from mien.datasets import ids
 from mien.datasets.merge import PART_ROWS, Merge, Merged
 from mien.datasets.shard import readable, require_plain
+from mien.datasets.staging import place_of
 from mien.datasets.tables import TableFile, parquet_bytes, rows_to_table
 from mien.errors import DatasetError, StorageError
 from mien.storage.commit import commit_files, first_commit, parse, read_commits, sum_up
@@ -153,13 +154,13 @@ def build(store: Store, folder: Path, part_rows: int = PART_ROWS) -> Built:
         return Built(merge.write(), files)
 
 
-def open_tables(store: Store) -> Tables:
-    """Index and failures of a finished dataset.
+def open_tables(store: Store, record: Mapping[str, Any]) -> Tables:
+    """Index and failures of a finished dataset, where its completion record has them.
 
     Raises:
         DatasetError: One is absent or damaged.
     """
-    return Tables(_open_table(store, INDEX), _open_table(store, FAILURES))
+    return Tables(_open_table(store, place_of(record, INDEX)), _open_table(store, place_of(record, FAILURES)))
 
 
 def _open_table(store: Store, name: str) -> TableFile:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mien import schema
-from mien.datasets import index
+from mien.datasets import audit, index, staging
 from mien.datasets.card import CardConfig, write_card
-from mien.datasets.dataset import COMPLETE, CONFIG, Dataset
+from mien.datasets.dataset import COMPLETE, CONFIG, Dataset, read_record
 from mien.datasets.merge import Merged
 from mien.datasets.preview import PreviewConfig, contact_sheet, failure_gallery
 from mien.errors import DatasetError
+from mien.log import logger
 from mien.storage.commit import FOLDER as COMMITS
 from mien.storage.commit import digest, read_commits, sum_up
 from mien.storage.uri import Store
@@ -20,8 +21,11 @@ CONTACT_SHEET = "preview/contact_sheet.png"
 FAILURE_GALLERY = "preview/failures.png"
 CARD = "README.md"
 DATA = "data/"
-SMALL = (index.PLAN_FOLDER, "preview/", CARD, CONFIG)
+SMALL = (index.PLAN_FOLDER, "preview/", CARD, CONFIG, audit.FOLDER)
 """Beginnings of the names of what is small beside the data."""
+
+JOURNAL = "erasure.json"
+"""Is there while an erasure is under way; see `mien.datasets.erasure`."""
 
 
 def publish(store: Store, card: CardConfig, preview: PreviewConfig, provenance: Mapping[str, Any]) -> Dataset:
@@ -40,10 +44,12 @@ def publish(store: Store, card: CardConfig, preview: PreviewConfig, provenance: 
         store.replace(FAILURE_GALLERY, failure_gallery(draft.failure_file, preview))
         store.replace(CARD, write_card(draft, card, provenance).encode())
         draft.close()
-        store.replace(COMPLETE, json.dumps(_record(store, draft, files, provenance), indent=1).encode())
+        said = {**provenance, "card": card.dump(), "preview": preview.dump()}
+        store.replace(COMPLETE, json.dumps(_record(store, draft, files, said), indent=1).encode())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _remove_orphans(store, files)
+    staging.clear(store)
     return Dataset(store)
 
 
@@ -57,9 +63,10 @@ def _require_all(store: Store, merged: Merged) -> None:
 
 
 def _put_tables(store: Store, built: index.Built) -> list[dict[str, Any]]:
-    """Put both tables in their places; returns name and digest of each."""
+    """Put both tables in their places, readers first; returns name and digest of each."""
     places = {index.INDEX: built.merged.index_path, index.FAILURES: built.merged.failures_path}
     files = [{"name": name, **digest(path)._asdict()} for name, path in places.items()]
+    staging.stage(store, COMPLETE, read_record(store), places, files)
     for name, path in places.items():
         store.replace_file(path, name)
     return files
@@ -81,7 +88,7 @@ def _record(
             named.append({"name": entry.name, **sum_up([store.read(entry.name)])._asdict()})
     return {
         "schema_version": schema.VERSION,
-        **{key: provenance[key] for key in ("version", "fingerprint", "source", "models")},
+        **{key: provenance[key] for key in ("version", "fingerprint", "source", "models", "card", "preview")},
         "num_clips": dataset.num_clips,
         "num_samples": len(dataset),
         "num_failed": dataset.failure_file.num_rows,
@@ -105,7 +112,22 @@ def _remove_orphans(store: Store, files: Iterable[Mapping[str, Any]]) -> None:
 
 
 def remove(store: Store) -> None:
-    """Delete what mien wrote below the root, the completion record first; for `--fresh`."""
-    for prefix in (COMPLETE, COMMITS, DATA, index.INDEX, index.FAILURES, *SMALL):
+    """Delete what mien wrote below the root, the completion record first; for `--fresh`. The audit trail stays."""
+    small = (prefix for prefix in SMALL if prefix != audit.FOLDER)
+    for prefix in (COMPLETE, COMMITS, DATA, index.INDEX, index.FAILURES, staging.PREFIX, JOURNAL, *small):
         for entry in list(store.list(prefix)):
             store.delete(entry.name)
+    if any(True for _ in store.list(audit.FOLDER)):
+        logger.info("forgotten subjects come back if their videos are still among the sources (see %s)", audit.FOLDER)
+
+
+def require_settled(store: Store) -> None:
+    """Nothing may be made while an erasure is half done: its plan and its shards do not fit together.
+
+    Raises:
+        DatasetError: One was interrupted.
+    """
+    if any(entry.name == JOURNAL for entry in store.list(JOURNAL)):
+        raise DatasetError(
+            f"{store.uri}: an erasure was interrupted; finish it first with the same `mien forget` command"
+        )
