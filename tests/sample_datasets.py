@@ -67,13 +67,15 @@ def sample_row(clip: Clip, frames: pa.Table, file: str, rows: tuple[int, int]) -
     return {**clip.to_row(), **facts, "checksums": json.dumps(checksums(frames))}
 
 
-def write_shard(store: LocalStore, kind: FormatConfig, clips: list[Clip], write_id: str, num_frames: int = 6) -> None:
+def write_shard(
+    store: LocalStore, kind: FormatConfig, clips: list[Clip], write_id: str, num_frames: int = 6, *, raw: bool = False
+) -> None:
     """One committed shard holding the clips."""
     name = f"data/{write_id}{kind.suffix}"
     draft = store.scratch() / Path(name).name
     writer, samples = kind.writer(draft, {"version": "test"}), []
     for clip in clips:
-        frames = make_frames(clip.clip_id, num_frames, seed=clip.source.size_bytes)
+        frames = make_frames(clip.clip_id, num_frames, seed=clip.source.size_bytes, raw=raw)
         samples.append(sample_row(clip, frames, name, writer.add(frames)))
     writer.close(samples)
     store.publish(draft, name)

@@ -25,6 +25,7 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
     "config schema": (),
     "config show": ("crop.size_px=64",),
     "doctor": (),
+    "forget": ("DATASET", "subject=s1", "--yes"),
     "head": ("DATASET",),
     "inspect": ("DATASET",),
     "plan": ("source=VIDEOS",),

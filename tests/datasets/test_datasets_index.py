@@ -104,12 +104,12 @@ def test_tables_have_the_columns_of_the_schema(store: LocalStore) -> None:
 
 def test_a_damaged_table_is_named(store: LocalStore) -> None:
     store.replace(index.INDEX, b"nonsense")
-    for read in (index.open_tables, lambda store: index.read_parquet(store, index.INDEX)):
+    for read in (lambda store: index.open_tables(store, {}), lambda store: index.read_parquet(store, index.INDEX)):
         with pytest.raises(DatasetError, match=r"index\.parquet: is damaged"):
             read(store)
     plan(store, 1)
     store.replace(index.INDEX, store.read("plan/00000.parquet"))
-    for read in (index.open_tables, lambda store: index.read_parquet(store, index.FAILURES)):
+    for read in (lambda store: index.open_tables(store, {}), lambda store: index.read_parquet(store, index.FAILURES)):
         with pytest.raises(DatasetError, match=r"has no failures\.parquet"):
             read(store)
 

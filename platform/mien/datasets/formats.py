@@ -1,7 +1,8 @@
-"""The shard formats, and which one reads a file."""
+"""The shard formats, which one reads a file, and which one writes another like it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -22,3 +23,12 @@ def open_shard(path: Path) -> ShardReader:
     if reader is None:
         raise DatasetError(f"{path}: is no shard; a shard ends in {' or '.join(_READERS)}")
     return reader(path)
+
+
+def format_like(suffix: str, options: Mapping[str, Any]) -> FormatConfig:
+    """The format whose files end so, with the options that a dataset's config gives for it."""
+    configs = (ParquetConfig(), Hdf5Config())
+    default = next((config for config in configs if config.suffix == suffix), None)
+    if default is None:
+        raise DatasetError(f"{suffix}: no shard ends so; a shard ends in {' or '.join(_READERS)}")
+    return type(default).parse(options, "format") if options.get("kind") == default.kind else default

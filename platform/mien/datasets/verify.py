@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mien.datasets import ids, index
+from mien.datasets import audit, ids, index
 from mien.datasets.dataset import COMPLETE
 from mien.datasets.frames import checksum
+from mien.datasets.publish import JOURNAL
+from mien.datasets.staging import TABLES
 from mien.errors import DatasetError, StorageError
 from mien.storage.ahead import ahead
 from mien.storage.commit import FOLDER as COMMITS
@@ -28,7 +30,7 @@ def verify(dataset: "Dataset") -> dict[str, Any]:
         `num_files`, `num_samples`, `num_columns`: what was compared.
     """
     store = open_store(dataset.uri)
-    problems = [*_files(store, dataset), *_clips(store, dataset)]
+    problems = [*_interrupted(store, dataset), *_files(store, dataset), *_clips(store, dataset), *audit.problems(store)]
     num_columns = 0
     for sample in dataset:
         expected = index.checksums_of(sample.row)
@@ -43,6 +45,14 @@ def verify(dataset: "Dataset") -> dict[str, Any]:
         "num_samples": len(dataset),
         "num_columns": num_columns,
     }
+
+
+def _interrupted(store: Store, dataset: "Dataset") -> Iterator[str]:
+    """What is whole for a reader, but not as it should stay."""
+    if any(True for _ in store.list(JOURNAL)):
+        yield f"{JOURNAL}: an erasure was interrupted; run the same `mien forget` again"
+    elif TABLES in dataset.record:
+        yield f"{COMPLETE}: publishing was interrupted; run the same command again"
 
 
 def _files(store: Store, dataset: "Dataset") -> Iterator[str]:

@@ -12,7 +12,7 @@ from pydantic import Field
 import mien
 from mien import assets
 from mien.config import Config, differing_keys, fingerprint
-from mien.datasets import index, publish
+from mien.datasets import audit, index, publish
 from mien.datasets.card import CardConfig
 from mien.datasets.dataset import CONFIG, Dataset
 from mien.datasets.formats import FormatConfig
@@ -195,6 +195,7 @@ def plan(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[s
     Raises:
         PreflightError: The output cannot be written, or the source holds no video.
         RefusedError: The output was made with another config, or holds something else.
+        DatasetError: An erasure was interrupted there.
     """
     require_output(config)
     return _plan_once(config, store)
@@ -205,6 +206,7 @@ def _plan_once(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[
     if not index.plan_files(store):
         first = planner.first(NUM_SHOWN)  # before the output is claimed: there may be no video
     _claim(config, store)
+    publish.require_settled(store)
     if index.plan_files(store):
         return None
     report = write_plan(planner, store)
@@ -238,7 +240,7 @@ def _standing(store: Store) -> SerializeConfig | None:
     Raises:
         RefusedError: There is something else.
     """
-    if all(lease.is_lease(entry.name) for entry in store.list()):
+    if all(lease.is_lease(entry.name) or entry.name.startswith(audit.FOLDER) for entry in store.list()):
         return None
     try:
         return SerializeConfig.load(store.fetch(CONFIG))
