@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from buckets import BUCKET
 from mien.datasets import index, status
 from mien.datasets.dataset import COMPLETE
 from mien.datasets.parquet import ParquetConfig
@@ -14,8 +15,10 @@ from mien.datasets.status import FINISHED, RUNNING, STOPPED, Observer, Status, d
 from mien.errors import DatasetError
 from mien.storage import lease
 from mien.storage.commit import commit
+from mien.storage.emulator import Emulator
 from mien.storage.lease import STALE_AFTER_S, Lease
 from mien.storage.local import LocalStore
+from mien.storage.uri import Store, open_store
 from sample_datasets import failure_row, make_clip, make_finished
 
 START = 1_800_000_000.0
@@ -34,7 +37,7 @@ def store(tmp_path: Path) -> LocalStore:
     return store
 
 
-def put(store: LocalStore, at: float, run_id: str, made: list[int], failed: dict[int, str] | None = None) -> None:
+def put(store: Store, at: float, run_id: str, made: list[int], failed: dict[int, str] | None = None) -> None:
     samples = [{"clip_id": make_clip(number).clip_id, "num_frames": 30} for number in made]
     failures = [failure_row(make_clip(number), why) for number, why in (failed or {}).items()]
     record = {"files": [], "samples": samples, "failures": failures, "finished_at": at, "run_id": run_id}
@@ -112,6 +115,18 @@ def test_the_same_is_said_in_json_and_in_words(store: LocalStore) -> None:
     )
     assert words["failed 1"] == "no face"
     assert words["last commit"] == "2027-01-15 19:11:40 UTC"
+
+
+def test_a_run_into_a_bucket_is_watched_there(emulator: Emulator) -> None:
+    store = open_store(f"gs://{BUCKET}/status")
+    with pytest.raises(DatasetError, match=rf"^gs://{BUCKET}/status: is not a dataset of mien"):
+        status.look(store.uri)
+    lease.take(store, ELSEWHERE)
+    index.write_plan(store, (make_clip(number).to_row() for number in range(40)))
+    for number in range(30):
+        put(store, START + number, "a", [number])
+    seen = Observer(store, lambda: START + 1).look()
+    assert (seen.state, seen.num_done, seen.clips_per_s) == (RUNNING, 30, pytest.approx(1))
 
 
 def test_a_terminal_shows_reasons_as_they_stand(store: LocalStore) -> None:

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from mien.errors import AlreadyExists, RefusedError, StorageError
+from buckets import BUCKET
+from mien.errors import AlreadyExists, RefusedError, StorageError, Unavailable
 from mien.log import logger
 from mien.storage import lease
+from mien.storage.emulator import Emulator
 from mien.storage.lease import BEAT_EVERY_S, NAME, STALE_AFTER_S, Lease, held, new_lease, release, renew, take
 from mien.storage.local import LocalStore
+from mien.storage.uri import open_store
 
 NOW = 1_800_000_000.0
 PATIENCE_S = 20.0
@@ -141,6 +144,30 @@ def test_of_eight_that_start_at_once_one_wins(store: LocalStore, standing: Lease
     assert names(store) == [NAME], "claims are gone"
 
 
+def test_in_a_bucket_it_is_the_same(emulator: Emulator) -> None:
+    store = open_store(f"gs://{BUCKET}/lease")
+    assert lease.read(store) is None
+    start = threading.Barrier(8)
+
+    def try_it(mine: Lease) -> bool:
+        start.wait()
+        try:
+            take(store, mine)
+        except RefusedError:
+            return False
+        return True
+
+    for now in (NOW, NOW + 2 * STALE_AFTER_S):  # free, then stale
+        runs = [elsewhere(now) for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(try_it, runs))
+        assert won.count(True) == 1
+        assert lease.read(store) == runs[won.index(True)]
+        assert [entry.name for entry in store.list()] == [NAME]
+    release(store, runs[won.index(True)])
+    assert list(store.list()) == []
+
+
 def test_a_run_that_died_while_it_took_over_holds_nobody_off(store: LocalStore) -> None:
     take(store, elsewhere(NOW - 3 * STALE_AFTER_S))
     with pytest.raises(KeyboardInterrupt):
@@ -200,6 +227,13 @@ def test_a_store_that_fails_is_not_taken_for_one_without_a_lease(store: LocalSto
         take(Broken(store.root), new_lease(NOW))
 
 
+def test_a_store_that_does_not_answer_is_not_asked_again(store: LocalStore) -> None:
+    with pytest.raises(Unavailable), held(store) as mine:
+        store.read = store.list = None  # type: ignore[method-assign,assignment]
+        raise Unavailable("no answer for a minute")
+    assert lease.read(LocalStore(store.root)) == mine, "it grows stale by itself"
+
+
 def clock_after(steps: list[float], event: threading.Event) -> Callable[[], float]:
     """A clock with the given times, the last for ever; the event is set when that is reached."""
     left = iter(steps)
@@ -237,22 +271,32 @@ def test_a_beat_that_fails_does_not_end_the_run(store: LocalStore) -> None:
     assert names(store) == []
 
 
+def taken_at_a_beat(store: LocalStore) -> Callable[[], float]:
+    """A clock that stands still; when it is asked for the first beat, another run takes the lease."""
+    actions = iter([lambda: None, lambda: take(store, elsewhere(), take_over=True)])
+
+    def clock() -> float:
+        next(actions, lambda: None)()
+        return NOW
+
+    return clock
+
+
 def test_a_run_whose_lease_is_taken_stops_with_one_line(store: LocalStore) -> None:
     never = threading.Event()
-    with pytest.raises(RefusedError) as refused, held(store, clock=lambda: NOW, every_s=0.001):
-        take(store, elsewhere(), take_over=True)
+    with pytest.raises(RefusedError) as refused, held(store, clock=taken_at_a_beat(store), every_s=0.001):
         assert never.wait(PATIENCE_S), "is interrupted"
     assert "the run on node-7 (pid 4321) since 2027-01-15 08:00:00 UTC took over" in str(refused.value)
     assert "what is committed stays" in str(refused.value)
     assert json.loads(store.read(NAME))["host"] == "node-7", "the other's lease stays"
 
 
-def test_a_lease_is_taken_also_where_interrupts_are_ignored(store: LocalStore) -> None:
+def test_a_run_stops_also_where_interrupts_are_ignored(store: LocalStore) -> None:
+    never = threading.Event()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with pytest.raises(RefusedError), held(store, clock=lambda: NOW, every_s=0.001):
-            take(store, elsewhere(), take_over=True)
-            assert threading.Event().wait(PATIENCE_S)
+        with pytest.raises(RefusedError), held(store, clock=taken_at_a_beat(store), every_s=0.001):
+            assert never.wait(PATIENCE_S), "is interrupted"
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -272,8 +316,7 @@ def test_outside_the_main_thread_a_lost_lease_is_told(store: LocalStore) -> None
                 told.set()
 
     def work() -> bool:
-        with held(store, clock=lambda: NOW, every_s=0.001):
-            take(store, elsewhere(), take_over=True)
+        with held(store, clock=taken_at_a_beat(store), every_s=0.001):
             return told.wait(PATIENCE_S)
 
     listener = Listener()

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from mien.errors import AlreadyExists, RefusedError, StorageError
+from mien.errors import AlreadyExists, MienError, RefusedError, StorageError, Unavailable
 from mien.log import logger
 from mien.storage.commit import new_write_id
 from mien.storage.uri import Store
@@ -29,7 +30,7 @@ BEAT_EVERY_S = 15.0
 STALE_AFTER_S = 60.0
 """A lease that is this old, or this far in the future, is of a run that died or of a clock that jumped."""
 
-_MAX_TRIES = 3
+_MAX_TRIES = 5
 _JOIN_S = 10.0
 """How long the end of a run waits for a beat that hangs in the store."""
 
@@ -169,8 +170,9 @@ def held(
                 raise
             raise _lost(store, keeper.taken_by) from None
         finally:
-            with contextlib.suppress(StorageError):  # it grows stale by itself
-                release(store, mine)
+            if not isinstance(sys.exception(), Unavailable):  # else it grows stale by itself
+                with contextlib.suppress(StorageError):
+                    release(store, mine)
 
 
 class _Keeper:
@@ -195,7 +197,7 @@ class _Keeper:
         while not self._stop.wait(every_s) and self.taken_by is None:
             try:
                 self.taken_by = renew(self._store, self._mine, self._clock())
-            except StorageError as error:  # the run itself will tell, if it lasts
+            except MienError as error:  # the run itself will tell, if it lasts
                 logger.debug("lease    cannot be renewed: %s", error)
         if self.taken_by is not None:
             logger.warning("lease    was taken by %s", self.taken_by)
@@ -260,11 +262,16 @@ def _put(store: Store, name: str, mine: Lease) -> bool:
 
 def _bytes(store: Store, name: str) -> bytes | None:
     """One small object, None if it is not there: a store tells its absence and its own failure by the same error."""
-    try:
-        return store.read(name)
-    except StorageError:
-        is_there = any(entry.name == name for entry in store.list(name))
-        return store.read(name) if is_there else None
+    for _ in range(_MAX_TRIES):  # it may come and go between the two questions
+        try:
+            return store.read(name)
+        except Unavailable:
+            raise
+        except StorageError as error:
+            failure = error
+        if not any(entry.name == name for entry in store.list(name)):
+            return None
+    raise failure
 
 
 def _machine() -> str:
