@@ -11,7 +11,7 @@ import pytest
 from mien import schema
 from mien.datasets import index
 from mien.datasets.parquet import ParquetConfig
-from mien.errors import DatasetError
+from mien.errors import DatasetError, StorageError
 from mien.storage.local import LocalStore
 from mien.storage.uri import Entry
 from sample_datasets import make_clip, tables, write_failure, write_shard
@@ -131,6 +131,12 @@ def test_a_clip_outside_the_plan_is_an_error_that_names_it(store: LocalStore) ->
     write_shard(store, ParquetConfig(), [make_clip(0), make_clip(5)], "a")
     with pytest.raises(DatasetError, match=f"clip {make_clip(5).clip_id}: .* the plan does not"):
         tables(store)
+
+
+def test_a_folder_that_cannot_be_used_is_one_clear_error(store: LocalStore, tmp_path: Path) -> None:
+    plan(store, 1)
+    with pytest.raises(StorageError, match=r"/gone: does not exist"):
+        index.build(store, tmp_path / "gone")
 
 
 def test_the_files_are_those_of_the_records_and_the_records_themselves(store: LocalStore, tmp_path: Path) -> None:
