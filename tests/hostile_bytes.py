@@ -112,7 +112,7 @@ def external_track(data: bytes, path: Path) -> bytes:
     """A track whose frames lie in another file: an alias in its data reference (QuickTime File Format, `dref`)."""
     name = str(path).encode()
     alias = bytes(10) + b"\x04disk".ljust(28, b"\0") + bytes(12) + b"\x06canary".ljust(64, b"\0") + bytes(16)
-    alias = alias.ljust(142, b"\0") + struct.pack(">hh", 2, len(name)) + name + b"\0" * (len(name) % 2)
+    alias = alias.ljust(150, b"\0") + struct.pack(">hh", 2, len(name)) + name + b"\0" * (len(name) % 2)
     alias += struct.pack(">hh", 18, len(name)) + name + b"\0" * (len(name) % 2) + struct.pack(">hh", -1, 0)
     entry = struct.pack(">I4sI", 12 + len(alias), b"alis", 0) + alias
     return _with_reference(data, entry)

@@ -6,6 +6,7 @@ Rows 28, 29 and 30 of the matrix in SECURITY.md.
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 
 from canary import listening, watched
@@ -139,6 +140,17 @@ def test_nothing_that_a_film_names_is_called_or_opened(good: bytes, tmp_path: Pa
             assert_clear(said, path)
             assert listener.num_calls() == 0, name
             assert canary.num_openings() == 0, name
+
+
+def test_the_traps_work_on_a_reader_that_follows_them(good: bytes, tmp_path: Path) -> None:
+    options = {"enable_drefs": "1", "use_absolute_path": "1"}
+    with watched(tmp_path / "canary.mp4", good) as canary:
+        traps = playlists(good, 9, canary.path)
+        for name in ("concat.mkv", "alias.mov"):
+            (tmp_path / name).write_bytes(traps[name])
+            with av.open(str(tmp_path / name), options=options) as container:
+                next(container.decode(video=0))
+            assert canary.num_openings() > 0, name
 
 
 @pytest.mark.parametrize(
