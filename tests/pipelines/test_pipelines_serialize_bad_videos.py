@@ -229,5 +229,5 @@ def test_a_clip_that_wants_too_much_memory_costs_neither_its_worker_nor_its_neig
         for row in made
     )
     assert ended == {("hog.mp4", "LimitExceeded"): 5, ("good.mp4", None): 5}
-    assert {ray.get(tally.begin.remote(row["clip_id"])) for row in rows} == {1}, "no worker died over a clip"
+    assert {ray.get(tally.begin.remote(row["clip_id"], "", "")) for row in rows} == {1}, "no worker died over a clip"
     assert all(node["Alive"] for node in ray.nodes())
