@@ -226,7 +226,9 @@ def test_too_little_free_space_is_told_before_the_first_clip(
     serialize: Serialize, small_disk: Callable[[str], Path], videos: Path
 ) -> None:
     out = small_disk("size=1m") / "out"
-    assert_refused(serialize(videos, out), 4, f"output={out}: only 0.00 GB free, 0.1 GB are asked for", "min_free_gb")
+    assert_refused(
+        serialize(videos, out), 4, f"output={out}: only 0.00 GB free in {out}, 0.1 GB are asked for", "min_free_gb"
+    )
     assert [path for path in out.rglob("*") if path.is_file()] == []
 
 

@@ -232,6 +232,8 @@ def test_a_store_that_does_not_answer_is_not_asked_again(store: LocalStore) -> N
         store.read = store.list = None  # type: ignore[method-assign,assignment]
         raise Unavailable("no answer for a minute")
     assert lease.read(LocalStore(store.root)) == mine, "it grows stale by itself"
+    with held(LocalStore(store.root)):
+        pass  # for this process it is over already
 
 
 def clock_after(steps: list[float], event: threading.Event) -> Callable[[], float]:

@@ -141,7 +141,7 @@ class Cutter:
         except Unavailable:
             raise  # says nothing of this clip
         except StorageError as error:
-            raise MediaError(f"{error}; bring it back and use --retry-failed") from None
+            raise MediaError(str(error)) from None
         except FaceError as error:
             raise FaceError(f"{uri}: {error}; leave it out or loosen faces in the config") from None
 

@@ -35,6 +35,10 @@ _JOIN_S = 10.0
 """How long the end of a run waits for a beat that hangs in the store."""
 
 
+_GIVEN_UP = set[str]()
+"""Runs of this process that ended in an outage and could not delete their lease."""
+
+
 class Lease(NamedTuple):
     """Who is at work on a dataset."""
 
@@ -69,7 +73,9 @@ class Lease(NamedTuple):
         return abs(now - self.beat_at) < STALE_AFTER_S and not self.has_ended()
 
     def has_ended(self) -> bool:
-        """Whether the process is gone for certain, which only its own machine can tell."""
+        """Whether the run is gone for certain, which only its own machine can tell."""
+        if self.run_id in _GIVEN_UP:
+            return True
         if self.machine != _machine():
             return False
         try:
@@ -170,7 +176,9 @@ def held(
                 raise
             raise _lost(store, keeper.taken_by) from None
         finally:
-            if not isinstance(sys.exception(), Unavailable):  # else it grows stale by itself
+            if isinstance(sys.exception(), Unavailable):  # it grows stale by itself: a dead service is not asked again
+                _GIVEN_UP.add(mine.run_id)
+            else:
                 with contextlib.suppress(StorageError):
                     release(store, mine)
 

@@ -59,7 +59,10 @@ class _Copy(io.FileIO):
 
 
 def _require_unchanged(uri: str, planned: Entry) -> None:
-    with translated(uri):
-        stat = Path(uri).stat()
+    try:
+        with translated(uri):
+            stat = Path(uri).stat()
+    except StorageError as error:
+        raise StorageError(f"{error}; bring it back and use --retry-failed") from None
     if (stat.st_size, stat.st_mtime_ns) != (planned.size_bytes, planned.generation):
         raise StorageError(f"{uri}: has changed since it was planned; plan it again into a new output")
