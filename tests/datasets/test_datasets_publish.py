@@ -11,8 +11,10 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.parquet import ParquetConfig
 from mien.datasets.preview import PreviewConfig
 from mien.datasets.publish import publish, remove
+from mien.datasets.verify import verify
 from mien.errors import DatasetError
 from mien.storage import lease
+from mien.storage.commit import commit
 from mien.storage.local import LocalStore
 from sample_datasets import PROVENANCE, make_clip, write_shard
 
@@ -121,6 +123,15 @@ def test_nothing_unfinished_stays_behind(finished: Dataset, store: LocalStore) -
     before = set((store.root / ".scratch").iterdir())
     again(store)
     assert set((store.root / ".scratch").iterdir()) == before
+
+
+def test_an_attempt_that_was_thought_dead_cannot_commit_after_the_end(finished: Dataset, store: LocalStore) -> None:
+    store.replace("data/old-dead.parquet", b"rows")
+    dataset = again(store)
+    record = {"files": [{"name": "data/old-dead.parquet"}], "samples": finished.index.to_pylist(), "failures": []}
+    assert commit(store, "old", "dead", record) is False
+    assert again(store).index == dataset.index == finished.index
+    assert verify(dataset)["problems"] == verify(dataset)["foreign"] == []
 
 
 def test_fresh_removes_what_is_ours_and_nothing_else(finished: Dataset, store: LocalStore) -> None:

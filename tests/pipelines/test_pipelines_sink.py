@@ -14,6 +14,7 @@ from mien.datasets.hdf5 import Hdf5Config
 from mien.datasets.parquet import ParquetConfig
 from mien.errors import DatasetError, FaceError
 from mien.pipelines.sink import CLIP, FAILURE, FRAMES, ShardSink, Target, crossing_row, failure_of, write_clips
+from mien.storage.commit import read_commits
 from mien.storage.local import LocalStore
 from sample_datasets import make_clip, make_frames, tables
 
@@ -69,6 +70,17 @@ def test_failures_alone_make_no_data_file(store: LocalStore) -> None:
 def test_no_clips_leave_nothing(store: LocalStore) -> None:
     write_clips(target(store), [])
     assert names(store) == []
+
+
+def test_the_same_names_and_time_make_the_same_record(store: LocalStore, tmp_path: Path) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        write_clips(target(place), [made(0), failed(1)], names=lambda: "attempt", clock=lambda: 12.5)
+    (record,), (again,) = read_commits(store), read_commits(other)
+    assert (record["write_id"], record["finished_at"]) == ("attempt", 12.5)
+    name = f"data/{record['shard']}-attempt.parquet"
+    assert [file["name"] for file in record["files"]] == [sample["file"] for sample in record["samples"]] == [name]
+    assert again == record
 
 
 def test_a_second_attempt_of_the_same_clips_loses_and_cleans_up_after_itself(store: LocalStore) -> None:

@@ -8,28 +8,45 @@ import google_crc32c
 import pytest
 
 from mien.errors import CommitUnknown, DatasetError, StorageError
-from mien.storage.commit import commit, digest, first_commit, new_write_id, read_commits, sum_up
+from mien.storage.commit import (
+    close_abandoned,
+    commit,
+    data_name,
+    digest,
+    finish,
+    first_commit,
+    new_write_id,
+    publish_shard,
+    read_commits,
+    read_completion,
+    remove_orphans,
+    sum_up,
+)
+from mien.storage.faulty import Fault, FaultyStore
 from mien.storage.local import LocalStore
 
 RECORD = {"files": [], "samples": [], "failures": []}
+ROWS = {"samples": [{"clip_id": "x"}], "failures": []}
 
 
-class FaultyStore(LocalStore):
-    """Loses the reply of a put, before or after it took effect, and can refuse to be read."""
+def failing(root: Path, **faults: Fault) -> FaultyStore:
+    """Every request of these methods meets its fault."""
+    return FaultyStore(LocalStore(root), lambda method, _: faults.get(method))
 
-    def __init__(self, root: Path, *, applies: bool, readable: bool = True) -> None:
-        super().__init__(root)
-        self._applies, self._readable = applies, readable
 
-    def put_new(self, name: str, data: bytes) -> None:
-        if self._applies:
-            super().put_new(name, data)
-        raise StorageError(f"{name}: connection reset")
+def names(store: LocalStore, prefix: str = "data/") -> list[str]:
+    return [entry.name for entry in store.list(prefix)]
 
-    def read(self, name: str) -> bytes:
-        if not self._readable:
-            raise StorageError(f"{name}: connection reset")
-        return super().read(name)
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "root")
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Path:
+    (tmp_path / "draft.h5").write_bytes(b"rows")
+    return tmp_path / "draft.h5"
 
 
 def test_the_first_of_two_attempts_stands(tmp_path: Path) -> None:
@@ -45,19 +62,141 @@ def test_a_retry_of_the_same_attempt_is_still_its_own(tmp_path: Path) -> None:
     assert commit(store, "s", "mine", RECORD) is True
 
 
-def test_a_lost_reply_is_read_back_as_success(tmp_path: Path) -> None:
-    assert commit(FaultyStore(tmp_path, applies=True), "s", "mine", RECORD) is True
+@pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.REPEATED])
+def test_a_lost_reply_is_read_back_as_success(tmp_path: Path, fault: Fault) -> None:
+    assert commit(failing(tmp_path, put_new=fault), "s", "mine", RECORD) is True
 
 
 def test_an_error_before_the_write_stays_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="connection reset"):
-        commit(FaultyStore(tmp_path, applies=False), "s", "mine", RECORD)
+        commit(failing(tmp_path, put_new=Fault.REFUSED), "s", "mine", RECORD)
 
 
-def test_an_error_that_cannot_be_settled_is_unknown_and_deletes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CommitUnknown, match="resumes"):
-        commit(FaultyStore(tmp_path, applies=True, readable=False), "s", "mine", RECORD)
-    assert [record["write_id"] for record in read_commits(LocalStore(tmp_path))] == ["mine"]
+@pytest.mark.parametrize("question", ["read", "list"])
+def test_an_error_that_cannot_be_settled_is_unknown_and_deletes_nothing(
+    store: LocalStore, draft: Path, question: str
+) -> None:
+    faulty = failing(store.root, put_new=Fault.LOST_REPLY, **{question: Fault.REFUSED})
+    with pytest.raises(CommitUnknown, match=r"commits/s\.json: cannot be read back \(.*connection reset\).*resumes"):
+        publish_shard(faulty, "s", "mine", draft, ROWS)
+    assert names(store) == ["data/s-mine.h5"]
+    assert publish_shard(store, "s", "mine too", draft, ROWS) is False, "it was committed"
+
+
+def test_a_record_that_may_land_late_keeps_its_data(store: LocalStore, draft: Path) -> None:
+    faulty = failing(store.root, put_new=Fault.LATE)
+    with pytest.raises(StorageError, match="connection reset"):
+        publish_shard(faulty, "s", "mine", draft, ROWS)
+    assert names(store, "commits/") == []
+    faulty.land()
+    (record,) = read_commits(store)
+    assert [file["name"] for file in record["files"]] == names(store)
+
+
+def test_a_shard_is_its_data_and_their_sums(store: LocalStore, draft: Path) -> None:
+    assert publish_shard(store, "s", "mine", draft, ROWS) is True
+    (record,) = read_commits(store)
+    assert record == {"shard": "s", "write_id": "mine", **ROWS, "files": [{"name": "data/s-mine.h5", **sums(draft)}]}
+    assert store.read("data/s-mine.h5") == b"rows"
+
+
+def sums(path: Path) -> dict[str, object]:
+    data = path.read_bytes()
+    return {
+        "size_bytes": len(data),
+        "crc32c": f"{google_crc32c.value(data):08x}",
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def test_a_shard_of_failures_alone_has_no_data(store: LocalStore) -> None:
+    assert publish_shard(store, "s", "mine", None, {"samples": [], "failures": [{"clip_id": "x"}]}) is True
+    assert publish_shard(store, "s", "other", None, ROWS) is False
+    assert names(store, "") == ["commits/s.json"]
+
+
+def test_a_loser_removes_its_data(store: LocalStore, draft: Path) -> None:
+    publish_shard(store, "s", "first", draft, ROWS)
+    assert publish_shard(store, "s", "second", draft, ROWS) is False
+    assert names(store) == ["data/s-first.h5"]
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.LOST_REPLY, Fault.LATE])
+def test_a_loser_that_cannot_delete_has_lost_all_the_same(store: LocalStore, draft: Path, fault: Fault) -> None:
+    publish_shard(store, "s", "first", draft, ROWS)
+    assert publish_shard(failing(store.root, delete=fault), "s", "second", draft, ROWS) is False
+
+
+def test_a_file_that_the_clean_up_would_misjudge_is_refused(store: LocalStore) -> None:
+    with pytest.raises(ValueError, match=r"data/x\.h5: a file of shard s is named by data_name"):
+        commit(store, "s", "mine", {**RECORD, "files": [{"name": "data/x.h5"}]})
+    commit(store, "s", "mine", {**RECORD, "files": [{"name": data_name("s", "mine", ".h5")}]})
+
+
+def end(store: LocalStore) -> None:
+    """Finish a dataset that has one table."""
+
+    def write_tables() -> bytes:
+        store.replace("index", b"rows")
+        files = [file for record in read_commits(store) for file in record["files"]]
+        return json.dumps(
+            {"files": [*files, {"name": "index", "sha256": hashlib.sha256(b"rows").hexdigest()}]}
+        ).encode()
+
+    finish(store, write_tables)
+
+
+def test_the_end_removes_what_lost_and_keeps_what_won(store: LocalStore, draft: Path) -> None:
+    publish_shard(store, "s", "first", draft, ROWS)
+    for name in ("data/s-second.h5", "data/killed-attempt.h5", "data/stray.h5"):
+        store.replace(name, b"half")
+    end(store)
+    assert names(store) == ["data/s-first.h5"]
+    assert [record["write_id"] for record in read_commits(store)] == ["first"]
+
+
+def test_an_attempt_that_was_thought_dead_comes_too_late(store: LocalStore, draft: Path) -> None:
+    store.publish(draft, data_name("old", "dead", ".h5"))
+    publish_shard(store, "s", "first", draft, ROWS)
+    end(store)
+    assert commit(store, "old", "dead", {**RECORD, "files": [{"name": "data/old-dead.h5"}]}) is False
+    assert [record["shard"] for record in read_commits(store)] == ["s"]
+    first = first_commit(store)
+    assert first is not None
+    assert first["shard"] == "s", "a closed shard made nothing"
+
+
+def test_a_shard_that_appears_during_the_end_stays(store: LocalStore, draft: Path) -> None:
+    publish_shard(store, "s", "first", draft, ROWS)
+    end(store)
+    publish_shard(store, "late", "second", draft, ROWS)
+    store.publish(draft, "data/later-third.h5")
+    remove_orphans(store)
+    assert names(store) == ["data/late-second.h5", "data/later-third.h5", "data/s-first.h5"]
+
+
+def test_nothing_is_removed_before_the_completion_record(store: LocalStore, draft: Path) -> None:
+    publish_shard(store, "s", "first", draft, ROWS)
+    store.publish(draft, "data/s-second.h5")
+    close_abandoned(store)
+    remove_orphans(store)
+    assert len(names(store)) == 2
+
+
+def test_an_end_that_cannot_clean_up_says_so_of_a_complete_dataset(store: LocalStore, draft: Path) -> None:
+    store.publish(draft, "data/s-killed.h5")
+    with pytest.raises(StorageError, match="killed"):
+        end(failing(store.root, delete=Fault.REFUSED))
+    assert read_completion(store) is not None
+    end(store)
+    assert names(store) == []
+
+
+@pytest.mark.parametrize("text", [b"{", b"[1]", b"null"])
+def test_a_damaged_completion_record_is_named(store: LocalStore, text: bytes) -> None:
+    store.replace("mien.json", text)
+    with pytest.raises(DatasetError, match=r"mien\.json: is damaged"):
+        read_completion(store)
 
 
 @pytest.mark.parametrize("damage", [lambda text: text[:-5], lambda _: "[]", lambda _: json.dumps({"write_id": "x"})])

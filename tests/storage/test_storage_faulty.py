@@ -22,6 +22,7 @@ CHANGES: list[Callable[[FaultyStore, Path], None]] = [
     lambda store, _: store.put_new("x", b"new"),
     lambda store, _: store.replace("x", b"new"),
     lambda store, path: store.publish(path, "x"),
+    lambda store, path: store.replace_file(path, "x"),
 ]
 
 
@@ -53,7 +54,7 @@ def test_a_late_request_takes_effect_when_it_lands(tmp_path: Path, draft: Path, 
     store = faulty(tmp_path / "root", Fault.LATE)
     with pytest.raises(StorageError, match="x: connection reset"):
         change(store, draft)
-    draft.unlink()
+    draft.unlink(missing_ok=True)
     assert names(store) == []
     store.land()
     assert store.read("x") == b"new"

@@ -18,10 +18,8 @@ from mien.datasets.index import Tables
 from mien.datasets.shard import ShardReader
 from mien.datasets.tables import TableFile
 from mien.errors import ConfigError, DatasetError, StorageError
+from mien.storage.commit import COMPLETE as COMPLETE
 from mien.storage.uri import Store, open_store
-
-COMPLETE = "mien.json"
-"""The completion record, written last: without it a dataset is unfinished."""
 
 CONFIG = "config.yaml"
 """The resolved config, itself valid input of `mien serialize`."""

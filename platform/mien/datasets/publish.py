@@ -13,14 +13,14 @@ from mien.datasets.merge import Merged
 from mien.datasets.preview import PreviewConfig, contact_sheet, failure_gallery
 from mien.errors import DatasetError
 from mien.log import logger
+from mien.storage.commit import DATA as DATA
 from mien.storage.commit import FOLDER as COMMITS
-from mien.storage.commit import digest, read_commits, sum_up
+from mien.storage.commit import digest, finish, sum_up
 from mien.storage.uri import Store
 
 CONTACT_SHEET = "preview/contact_sheet.png"
 FAILURE_GALLERY = "preview/failures.png"
 CARD = "README.md"
-DATA = "data/"
 SMALL = (index.PLAN_FOLDER, "preview/", CARD, CONFIG, audit.FOLDER)
 """Beginnings of the names of what is small beside the data."""
 
@@ -38,19 +38,25 @@ def publish(store: Store, card: CardConfig, preview: PreviewConfig, provenance: 
     try:
         built = index.build(store, folder)
         _require_all(store, built.merged)
-        draft = Dataset(store, allow_unfinished=True, tables=built.open())
-        files = [*built.files, *_put_tables(store, built)]
-        store.replace(CONTACT_SHEET, contact_sheet(draft, preview))
-        store.replace(FAILURE_GALLERY, failure_gallery(draft.failure_file, preview))
-        store.replace(CARD, write_card(draft, card, provenance).encode())
-        draft.close()
-        said = {**provenance, "card": card.dump(), "preview": preview.dump()}
-        store.replace(COMPLETE, json.dumps(_record(store, draft, files, said), indent=1).encode())
+        finish(store, lambda: _write_tables(store, built, card, preview, provenance))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    _remove_orphans(store, files)
     staging.clear(store)
     return Dataset(store)
+
+
+def _write_tables(
+    store: Store, built: index.Built, card: CardConfig, preview: PreviewConfig, provenance: Mapping[str, Any]
+) -> bytes:
+    """Write all that is made from the commit records; returns the completion record."""
+    draft = Dataset(store, allow_unfinished=True, tables=built.open())
+    files = [*built.files, *_put_tables(store, built)]
+    store.replace(CONTACT_SHEET, contact_sheet(draft, preview))
+    store.replace(FAILURE_GALLERY, failure_gallery(draft.failure_file, preview))
+    store.replace(CARD, write_card(draft, card, provenance).encode())
+    draft.close()
+    said = {**provenance, "card": card.dump(), "preview": preview.dump()}
+    return json.dumps(_record(store, draft, files, said), indent=1).encode()
 
 
 def _require_all(store: Store, merged: Merged) -> None:
@@ -84,7 +90,7 @@ def _record(
     for entry in store.list():
         if entry.name in known:
             named.append(known[entry.name])
-        elif entry.name.startswith(SMALL):
+        elif entry.name.startswith((*SMALL, COMMITS)):  # records that came since are few
             named.append({"name": entry.name, **sum_up([store.read(entry.name)])._asdict()})
     return {
         "schema_version": schema.VERSION,
@@ -94,21 +100,6 @@ def _record(
         "num_failed": dataset.failure_file.num_rows,
         "files": named,
     }
-
-
-def _remove_orphans(store: Store, files: Iterable[Mapping[str, Any]]) -> None:
-    """Data files that no commit names: of attempts that were killed or came second. Only right after mien.json.
-
-    Args:
-        store: The dataset.
-        files: Commit records and what they name, as far as they are known; only those that came since are read.
-    """
-    known = {file["name"] for file in files}
-    orphans = [entry.name for entry in store.list(DATA) if entry.name not in known]
-    late = {file["name"] for record in read_commits(store, skip=known) for file in record["files"]}
-    for name in orphans:
-        if name not in late:
-            store.delete(name)
 
 
 def remove(store: Store) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from mien.datasets.shard import ShardWriter
 from mien.errors import DatasetError
 from mien.log import printable
 from mien.schema import FACE_DETECTED
-from mien.storage.commit import commit, digest, new_write_id
+from mien.storage.commit import data_name, new_write_id, publish_shard
 from mien.storage.local import translated
 from mien.storage.uri import open_store
 
@@ -89,7 +89,12 @@ def _rows(blocks: Iterable[Block]) -> Iterator[tuple[dict[str, Any], pa.Buffer, 
             yield json.loads(clip.as_py()), frames.as_buffer(), json.loads(failure.as_py() or "{}")
 
 
-def write_clips(target: Target, clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]]) -> None:
+def write_clips(
+    target: Target,
+    clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]],
+    names: Callable[[], str] = new_write_id,
+    clock: Callable[[], float] = time.time,
+) -> None:
     """Write, verify, publish and commit one shard; does nothing for no clips.
 
     Raises:
@@ -97,23 +102,15 @@ def write_clips(target: Target, clips: Iterable[tuple[dict[str, Any], pa.Buffer,
     """
     store = open_store(target.root)
     scratch = store.scratch()
-    write_id = new_write_id()
-    name = f"data/{write_id}{target.format.suffix}"
     try:
-        draft = ShardDraft(scratch / Path(name).name, name, target)
-        with translated(f"{target.root}/{name}"):
+        draft = ShardDraft(scratch, names(), target)
+        with translated(target.root):
             draft.fill(clips)
         if not draft.clip_ids:
             return
-        files = []
-        if draft.samples:
-            store.publish(draft.path, name)
-            files.append({"name": name, **digest(draft.path)._asdict()})
-        shard = hashlib.sha256("".join([target.run_id, *sorted(draft.clip_ids)]).encode()).hexdigest()[:32]
-        record: dict[str, Any] = {"files": files, "samples": draft.samples, "failures": draft.failures}
-        record |= {"models": target.metadata.get("models", {}), "finished_at": time.time(), "run_id": target.run_id}
-        if not commit(store, shard, write_id, record) and files:
-            store.delete(name)
+        record: dict[str, Any] = {"samples": draft.samples, "failures": draft.failures}
+        record |= {"models": target.metadata.get("models", {}), "finished_at": clock(), "run_id": target.run_id}
+        publish_shard(store, draft.shard, draft.write_id, draft.path if draft.samples else None, record)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -121,9 +118,9 @@ def write_clips(target: Target, clips: Iterable[tuple[dict[str, Any], pa.Buffer,
 class ShardDraft:
     """A shard while it is written to a local file."""
 
-    def __init__(self, path: Path, name: str, target: Target) -> None:
+    def __init__(self, scratch: Path, write_id: str, target: Target) -> None:
         """The file is created with the first sample: a shard of failures alone has none."""
-        self.path, self._name, self._target = path, name, target
+        self.path, self.write_id, self._target = scratch / f"{write_id}{target.format.suffix}", write_id, target
         self.samples = list[dict[str, Any]]()
         self.failures = list[dict[str, Any]]()
 
@@ -131,6 +128,11 @@ class ShardDraft:
     def clip_ids(self) -> list[str]:
         """Every clip of the shard, made or failed."""
         return [row["clip_id"] for row in (*self.samples, *self.failures)]
+
+    @property
+    def shard(self) -> str:
+        """The same for all attempts of a run at these clips, and for nothing else."""
+        return hashlib.sha256("".join([self._target.run_id, *sorted(self.clip_ids)]).encode()).hexdigest()[:32]
 
     def fill(self, clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]]) -> None:
         """Write all clips, close the file and read it back."""
@@ -142,15 +144,16 @@ class ShardDraft:
             writer = writer or self._target.format.writer(self.path, self._target.metadata)
             self._add(writer, clip, deserialize(payload))
         if writer is not None:
+            name = data_name(self.shard, self.write_id, self.path.suffix)
+            for sample in self.samples:
+                sample["file"] = name
             writer.close(self.samples)
             self._verify()
 
     def _add(self, writer: ShardWriter, clip: Mapping[str, Any], frames: pa.Table) -> None:
         for track, rows in tracks(frames):
             start, stop = writer.add(rows)
-            self.samples.append(
-                {**clip, **sample_row(track, rows), "file": self._name, "row_start": start, "row_stop": stop}
-            )
+            self.samples.append({**clip, **sample_row(track, rows), "row_start": start, "row_stop": stop})
 
     def _verify(self) -> None:
         """What a reader gets must be what was given: all row counts, and two columns by their checksums."""

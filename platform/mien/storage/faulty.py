@@ -63,6 +63,11 @@ class FaultyStore:
         late = partial(self._store.put_new, name, path.read_bytes())  # the file may be gone by then
         self._change("publish", name, partial(self._store.publish, path, name), late)
 
+    def replace_file(self, path: Path, name: str) -> None:
+        """See `Store`."""
+        late = partial(self._store.replace, name, path.read_bytes())
+        self._change("replace_file", name, partial(self._store.replace_file, path, name), late)
+
     def delete(self, name: str) -> None:
         """See `Store`."""
         self._change("delete", name, partial(self._store.delete, name))
