@@ -48,12 +48,6 @@ def story(found: Found) -> str:
     return "\n".join([f"{found.violated or 'no violation'}, {found.num_states} states", *found.history])
 
 
-@pytest.fixture(autouse=True)
-def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """The finaliser warns of what it could not clean up, in thousands of orders."""
-    caplog.set_level("ERROR", "mien")
-
-
 @pytest.mark.parametrize("scene", [RACE, ZOMBIE, RETRY])
 def test_no_order_breaks_the_protocol(scene: Scene, drafts: Path) -> None:
     found = search(scene, all_rules(drafts), drafts)
