@@ -28,7 +28,7 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
     "forget": ("DATASET", "subject=s1", "--yes"),
     "head": ("DATASET",),
     "inspect": ("DATASET",),
-    "plan": ("source=VIDEOS",),
+    "plan": ("source=VIDEOS", "crop.size_px=64", "estimate.max_s=1"),
     "serialize": ("source=VIDEOS", "output=OUTPUT", "crop.size_px=64", "fps=5", "faces.policy=all"),
     "status": ("DATASET",),
     "verify": ("DATASET",),
@@ -193,7 +193,7 @@ def test_an_output_of_another_config_is_refused_with_the_keys_that_differ(
 ) -> None:
     monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
     out, source = tmp_path / "out", f"source={faces_dir}"
-    assert run("plan", source, f"output={out}", "crop.size_px=64").code == 0
+    assert run("plan", source, f"output={out}", "crop.size_px=64", "--no-estimate").code == 0
     standing = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     ended = run("serialize", source, f"output={out}", "crop.size_px=128", "fps=5", "max_failed=1")
     assert_refused(ended, 5, f"{out}: was made with another config", "these keys differ: crop.size_px, fps.", "--fresh")
@@ -223,6 +223,20 @@ def test_a_dry_run_writes_nothing(
     ended = run("serialize", f"source={faces_dir}", f"output={tmp_path}/out", "--dry-run", "--json")
     assert json.loads(ended.out)["num_clips"] == len(list(faces_dir.glob("*.mp4")))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_ends_with_an_estimate_or_says_why_there_is_none(
+    run: Any, faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_ASSETS", str(tmp_path))
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
+    words = ("plan", f"source={faces_dir / 'd18.mp4'}")
+    ended = run(*words)
+    assert ended.code == 0
+    assert ended.out.splitlines()[-1].startswith("no estimate  face_detection_short_range.tflite is absent")
+    assert "num_clips     1" in ended.out
+    assert "estimate" not in run(*words, "--no-estimate").out
+    assert "estimate" not in json.loads(run(*words, "--no-estimate", "--json").out)
 
 
 def test_a_traceback_is_shown_to_who_asks_for_it(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

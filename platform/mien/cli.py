@@ -169,20 +169,36 @@ def serialize(
 
 
 @app.command()
-def plan(words: Words = None, dry_run: DryRun = False, as_json: Json = False) -> None:
+def plan(
+    words: Words = None,
+    dry_run: DryRun = False,
+    no_estimate: Annotated[bool, typer.Option("--no-estimate", help="Plan only; try no clip.")] = False,
+    as_json: Json = False,
+) -> None:
     """Decide which clips a serialize config makes, and write the plan into its output, if one is given.
 
-    Example: mien plan configs/serialize/faces.yaml source=VIDEOS
+    A few of them are made for real, to tell how long all will take.
+
+    Example: mien plan configs/serialize/faces.yaml source=VIDEOS estimate.num_nodes=4 estimate.num_cpus=16
     """
     config = read_config("serialize", words)
+    survey = call("mien.pipelines.estimate:Survey", config.estimate.seed)
     if config.output and not dry_run:
         store = call("mien.storage.uri:open_store", config.output)
         planned = call("mien.pipelines.serialize:plan", config, store) or call(
             "mien.pipelines.plan:standing_plan", store
         )
+        call("mien.pipelines.estimate:see_plan", survey, store)
     else:
-        planned = call("mien.pipelines.plan:preview_plan", config)
-    _emit_plan(*planned, as_json=as_json)
+        planned = call("mien.pipelines.plan:preview_plan", config, watch=survey.see)
+    report, rows = planned
+    if not as_json or no_estimate:
+        _emit_plan(report, rows, as_json=as_json)
+    if no_estimate:
+        return
+    estimate = call("mien.pipelines.estimate:estimate", config, survey)
+    whole = {**report.to_json(), "first_clips": rows, "estimate": estimate.to_json()}
+    emit(whole, as_json, lambda: f"\n{lines(estimate.summary())}")
 
 
 def _emit_plan(report: Any, rows: list[dict[str, Any]], *, as_json: bool) -> None:

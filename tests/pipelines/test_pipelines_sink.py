@@ -8,12 +8,24 @@ import pyarrow as pa
 import pytest
 
 from mien.datasets import index
+from mien.datasets.effort import Effort
 from mien.datasets.formats import open_shard
 from mien.datasets.frames import serialize, to_table
 from mien.datasets.hdf5 import Hdf5Config
 from mien.datasets.parquet import ParquetConfig
 from mien.errors import DatasetError, FaceError
-from mien.pipelines.sink import CLIP, FAILURE, FRAMES, ShardSink, Target, crossing_row, failure_of, write_clips
+from mien.pipelines.sink import (
+    BUSY,
+    CLIP,
+    FAILURE,
+    FRAMES,
+    HOSTS,
+    ShardSink,
+    Target,
+    crossing_row,
+    failure_of,
+    write_clips,
+)
 from mien.storage.commit import read_commits
 from mien.storage.local import LocalStore
 from sample_datasets import make_clip, make_frames, tables
@@ -59,6 +71,20 @@ def test_one_write_is_one_shard_and_one_commit(store: LocalStore, kind: Any) -> 
     assert not list((store.root / ".scratch").iterdir())
     with open_shard(store.fetch(table["file"][0].as_py())) as shard:
         assert [sample["clip_id"] for sample in shard.samples()] == [make_clip(0).clip_id, make_clip(2).clip_id]
+
+
+def test_the_record_tells_what_the_clips_took_and_the_index_does_not(store: LocalStore) -> None:
+    clips = [made(0), failed(1), made(2)]
+    for clip, _, _ in clips[:2]:
+        clip |= {BUSY: {"cut": [2.0, 1.0, 0.0], "features": [4.0, 1.0, 2.0]}, HOSTS: ["a", "b"]}
+    write_clips(target(store)._replace(started_at=7.0), clips)
+    (record,) = read_commits(store)
+    write = record["effort"]["busy"].pop("write")
+    assert record["effort"] == {"busy": {"cut": [4.0, 2.0, 0.0], "features": [8.0, 2.0, 4.0]}, "hosts": ["a", "b"]}
+    assert write[0] > 0
+    assert (record["run_id"], record["started_at"]) == ("run", 7.0)
+    assert not any({BUSY, HOSTS} & row.keys() for row in (*record["samples"], *record["failures"]))
+    assert Effort.of([record]).busy["features"].gpu_s == 4.0
 
 
 def test_failures_alone_make_no_data_file(store: LocalStore) -> None:

@@ -11,6 +11,7 @@ import ray
 import ray.data
 
 from mien.clips.clip import Clip, Source
+from mien.datasets.effort import Busy
 from mien.datasets.frames import crop_pixels, deserialize, values_of
 from mien.datasets.index import rows_to_table
 from mien.errors import MediaError
@@ -19,7 +20,7 @@ from mien.features.extractor import FakeExtractor
 from mien.pipelines import stages
 from mien.pipelines.cut import CutConfig, Cutter
 from mien.pipelines.serialize import SerializeConfig
-from mien.pipelines.sink import CLIP, FAILURE, FRAMES, crossing_row
+from mien.pipelines.sink import BUSY, CLIP, FAILURE, FRAMES, HOSTS, crossing_row
 from mien.pipelines.tally import Tally
 from mien.schema import PLAN
 from mien.video.limits import LimitsConfig
@@ -90,6 +91,20 @@ def test_a_clip_that_fails_carries_the_reason_and_a_picture(faces_dir: Path) -> 
     assert num_frames == 0
     assert "no face" in failure
     assert '"stage": "faces"' in row.column(FAILURE)[0].as_py()
+
+
+@pytest.mark.parametrize("script", [[[]] * 78, [[Face((100.0, 100.0, 200.0, 200.0), 0.9)]] * 78])
+def test_a_clip_carries_what_it_took_whether_it_was_made_or_failed(faces_dir: Path, script: list[list[Face]]) -> None:
+    row, _, _ = stages.cut_row(cutter(script), row_of(faces_dir / "d0.mp4"))
+    clip = json.loads(row.column(CLIP)[0].as_py())
+    wall_s, core_s, gpu_s = clip[BUSY]["cut"]
+    assert wall_s > 0
+    assert core_s > 0
+    assert gpu_s == 0
+    assert "busy" not in row.column(FAILURE)[0].as_py()
+    later = stages.spent(clip, "features", Busy(3.0, 1.0, 0.5))
+    assert later[BUSY] == {"cut": [wall_s, core_s, gpu_s], "features": [3.0, 1.0, 0.5]}
+    assert len(later[HOSTS]) == 1
 
 
 class Broken(FakeDetector):

@@ -9,6 +9,7 @@ import yaml
 
 from mien import schema
 from mien.config import Config
+from mien.datasets.effort import Busy, Effort, bytes_in_words, in_words
 from mien.datasets.inspect import summarize
 from mien.log import printable
 
@@ -72,16 +73,21 @@ dataset.windows(length=16)          # a torch Dataset
 - Source: {source}
 - Made by mien {version} (schema {schema}), config fingerprint `{fingerprint}`
 {models}
+
+## What it took
+
+{effort}
 {warning}"""
 
 
-def write_card(dataset: "Dataset", card: CardConfig, provenance: Mapping[str, Any]) -> str:
-    """The card's Markdown, made from the index and failures alone.
+def write_card(dataset: "Dataset", card: CardConfig, provenance: Mapping[str, Any], effort: Effort) -> str:
+    """The card's Markdown, made from the index, the failures and what the commit records tell of the work.
 
     Args:
         dataset: The dataset, committed and indexed.
         card: What a person says of it.
         provenance: version, fingerprint, source, and `models`: name -> facts of each model file.
+        effort: All commit records.
     """
     summary = summarize(dataset)
     header: dict[str, Any] = {
@@ -98,6 +104,7 @@ def write_card(dataset: "Dataset", card: CardConfig, provenance: Mapping[str, An
         failures=_failures(summary["failures"]),
         size=dataset.crop_size_px,
         models="\n".join(f"- Model `{name}`: {_facts(facts)}" for name, facts in models.items()),
+        effort=_effort(effort, summary["num_frames"]),
         warning=_warning(models),
         schema=schema.VERSION,
         source=_code(provenance["source"]),
@@ -126,6 +133,33 @@ def _failures(counts: Mapping[str, int]) -> str:
         return "None."
     rows = [f"| {kind} | {count} |" for kind, count in Counter(counts).most_common()]
     return "\n".join(["| reason | clips |", "|---|---|", *rows])
+
+
+def _effort(effort: Effort, num_frames: int) -> str:
+    """Wall-clock and rate in a sentence, busy time by stage in a table."""
+    untimed = f"{effort.num_untimed} of {effort.num_shards} shards were committed without a record of their time."
+    if not effort.num_runs:
+        return untimed
+    first, last = effort.days
+    text = (
+        f"{in_words(effort.wall_s)} from start to last commit in {_count(effort.num_runs, 'run')}"
+        f"{' (without the time between them)' * (effort.num_runs > 1)} on {_count(effort.num_hosts, 'machine')}, "
+        f"{first if first == last else f'{first} to {last}'}: {num_frames / max(effort.wall_s, 1e-3):.3g} frames/s. "
+        f"{bytes_in_words(effort.num_bytes)} in {_count(effort.num_shards, 'shard')}."
+    )
+    rows = [_busy_row(stage, busy) for stage, busy in effort.busy.items()]
+    rows.append(_busy_row("all", sum(effort.busy.values(), Busy())))
+    table = "\n".join(["| stage | workers busy | cores busy | GPUs busy |", "|---|---|---|---|", *rows])
+    return "\n\n".join([text, *([untimed] if effort.num_untimed else []), table])
+
+
+def _busy_row(stage: str, busy: Busy) -> str:
+    gpus = in_words(busy.gpu_s) if busy.gpu_s else "–"
+    return f"| {stage} | {in_words(busy.wall_s)} | {in_words(busy.core_s)} | {gpus} |"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from mien import schema
 from mien.datasets import ids
+from mien.datasets.effort import Effort
 from mien.datasets.merge import PART_ROWS, Merge, Merged
 from mien.datasets.shard import readable, require_plain
 from mien.datasets.staging import place_of
@@ -126,6 +127,8 @@ class Built(NamedTuple):
     merged: Merged
     files: list[dict[str, Any]]
     """Every commit record and every file that one names: name and digest, as the completion record has them."""
+    effort: Effort
+    """What the records tell of the work."""
 
     def open(self) -> Tables:
         """Both tables; they can be read after their files are moved or deleted."""
@@ -144,14 +147,15 @@ def build(store: Store, folder: Path, part_rows: int = PART_ROWS) -> Built:
         DatasetError: A commit record is damaged, or names a clip that is not in the plan.
         StorageError: The folder cannot be written.
     """
-    files = list[dict[str, Any]]()
+    files, effort = list[dict[str, Any]](), Effort()
     with translated(folder):
         merge = Merge(ids.Lookup(planned_ids(store)), folder, part_rows)
         for name, data in commit_files(store):
             record = parse(f"{store.uri}/{name}", data)
             merge.add(record)
+            effort.add(record)
             files += [*record["files"], {"name": name, **sum_up([data])._asdict()}]
-        return Built(merge.write(), files)
+        return Built(merge.write(), files, effort)
 
 
 def open_tables(store: Store, record: Mapping[str, Any]) -> Tables:

@@ -53,7 +53,7 @@ def _write_tables(
     files = [*built.files, *_put_tables(store, built)]
     store.replace(CONTACT_SHEET, contact_sheet(draft, preview))
     store.replace(FAILURE_GALLERY, failure_gallery(draft.failure_file, preview))
-    store.replace(CARD, write_card(draft, card, provenance).encode())
+    store.replace(CARD, write_card(draft, card, provenance, built.effort).encode())
     draft.close()
     said = {**provenance, "card": card.dump(), "preview": preview.dump()}
     return json.dumps(_record(store, draft, files, said), indent=1).encode()

@@ -25,7 +25,7 @@ from mien.storage.uri import Store
 Row = Mapping[str, Any]
 """A sample or failure of a commit record."""
 
-_KEPT = ("models", "finished_at")
+_KEPT = ("models", "run_id", "started_at", "finished_at", "effort")
 """What a new record takes over besides rows: nothing that could tell of what was left out."""
 
 

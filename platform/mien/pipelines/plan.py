@@ -1,7 +1,8 @@
 """The plan: one row per clip, written before anything is decoded."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -144,12 +145,15 @@ def write_plan(planner: Planner, store: Store) -> PlanReport:
     return planner.report()
 
 
-def preview_plan(config: PlanConfig, num_rows: int = NUM_SHOWN) -> tuple[PlanReport, list[dict[str, Any]]]:
-    """The same plan without writing it, for `--dry-run`: the report and the first rows."""
+def preview_plan(
+    config: PlanConfig, num_rows: int = NUM_SHOWN, watch: Callable[[dict[str, Any]], None] | None = None
+) -> tuple[PlanReport, list[dict[str, Any]]]:
+    """The same plan without writing it, for `--dry-run`: the report and the first rows; `watch` is shown every row."""
     planner = Planner(config)
     first = planner.first(num_rows)
-    for _ in planner.rows():
-        pass
+    for row in planner.rows():
+        if watch is not None:
+            watch(row)
     return planner.report(), first
 
 
@@ -176,6 +180,8 @@ class Pending(NamedTuple):
     """Seconds of video in a clip, on average; infinite if one ends where its video does."""
     skip: np.ndarray
     """Sorted ids of the clips that are not run."""
+    started_at: float = 0.0
+    """Unix time at which the run began to look."""
 
     @property
     def num_left(self) -> int:
@@ -185,10 +191,10 @@ class Pending(NamedTuple):
 
 def pending(store: Store, retry_failed: bool) -> Pending:
     """Set the plan against the commit records: two listings, and each file of both is read once."""
-    made, failed = index.committed(store)
+    started_at, (made, failed) = time.time(), index.committed(store)
     num_clips, total_s = 0, 0.0
     for part in index.read_plan(store, ["start_s", "end_s"]):
         num_clips += part.num_rows
         total_s += float(np.sum(part.column("end_s").to_numpy() - part.column("start_s").to_numpy()))
     skip = made if retry_failed else ids.distinct(np.concatenate([made, failed]))
-    return Pending(num_clips, total_s / max(1, num_clips), skip)
+    return Pending(num_clips, total_s / max(1, num_clips), skip, started_at)

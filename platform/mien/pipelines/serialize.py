@@ -30,6 +30,7 @@ from mien.log import logger
 from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, cause_of, session
 from mien.pipelines.cut import CutConfig
+from mien.pipelines.estimate import EstimateConfig
 from mien.pipelines.plan import NUM_SHOWN, Pending, PlanConfig, Planner, PlanReport, pending, preview_plan, write_plan
 from mien.pipelines.pools import CutPoolConfig, PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
 from mien.pipelines.preflight import Ready, preflight, require_output
@@ -40,7 +41,7 @@ from mien.storage import lease
 from mien.storage.commit import new_write_id
 from mien.storage.uri import Store, arrow_place, canonical, open_store
 
-_NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview", "min_free_gb", "fetch"}
+_NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview", "min_free_gb", "fetch", "estimate"}
 """Keys that do not change what is in the dataset: they may differ when a run is resumed."""
 
 _MAX_FAILURES_SHOWN = 10
@@ -99,6 +100,9 @@ class SerializeConfig(PlanConfig, CutConfig):
 
     preview: PreviewConfig = PreviewConfig()
     """How much the contact sheet shows."""
+
+    estimate: EstimateConfig = EstimateConfig()
+    """What `mien plan` tries, and the cluster it estimates for."""
 
     def identity(self) -> dict[str, Any]:
         """The keys that decide what is written, with the source spelled canonically."""
@@ -310,7 +314,7 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
     metadata = {"version": mien.__version__, "models": _model_facts(ready.models, extractor)}
-    target = Target(store.uri, new_write_id(), config.format, metadata)
+    target = Target(store.uri, new_write_id(), config.format, metadata, left.started_at)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
 
 

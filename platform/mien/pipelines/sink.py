@@ -14,6 +14,7 @@ import pyarrow as pa
 from ray.data.block import Block
 from ray.data.datasource import Datasink
 
+from mien.datasets.effort import Busy, Stopwatch, add_to
 from mien.datasets.formats import FormatConfig, open_shard
 from mien.datasets.frames import checksums, deserialize, tracks, values_of
 from mien.datasets.shard import ShardWriter
@@ -29,6 +30,12 @@ CLIP, FRAMES, FAILURE = "clip", "frames", "failure"
 _EMPTY = pa.py_buffer(b"")
 CROSSING = pa.schema([(CLIP, pa.string()), (FRAMES, pa.large_binary()), (FAILURE, pa.string())])
 """clip: JSON of the plan's row and, when it was cut, of its video; frames: Arrow IPC; failure: JSON or empty."""
+
+BUSY, HOSTS = "busy", "hosts"
+"""Keys of the clip's JSON that are for the commit record alone: what each stage took, and the machines."""
+
+WRITE = "write"
+"""The sink's name among the stages."""
 
 
 def crossing_row(
@@ -62,6 +69,8 @@ class Target(NamedTuple):
     format: FormatConfig
     metadata: Mapping[str, Any]
     """Written into every shard."""
+    started_at: float = 0.0
+    """Unix time at which the run began."""
 
 
 class ShardSink(Datasink[None]):  # type: ignore[misc]  # ray is not typed
@@ -100,6 +109,7 @@ def write_clips(
     Raises:
         StorageError: The store refused; nothing was committed, or it is unknown (CommitUnknown).
     """
+    watch = Stopwatch()
     store = open_store(target.root)
     scratch = store.scratch()
     try:
@@ -109,7 +119,8 @@ def write_clips(
         if not draft.clip_ids:
             return
         record: dict[str, Any] = {"samples": draft.samples, "failures": draft.failures}
-        record |= {"models": target.metadata.get("models", {}), "finished_at": clock(), "run_id": target.run_id}
+        record |= {"models": target.metadata.get("models", {}), "effort": draft.effort(watch.read())}
+        record |= {"run_id": target.run_id, "started_at": target.started_at, "finished_at": clock()}
         publish_shard(store, draft.shard, draft.write_id, draft.path if draft.samples else None, record)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -123,6 +134,12 @@ class ShardDraft:
         self.path, self.write_id, self._target = scratch / f"{write_id}{target.format.suffix}", write_id, target
         self.samples = list[dict[str, Any]]()
         self.failures = list[dict[str, Any]]()
+        self._busy, self._hosts = dict[str, Busy](), set[str]()
+
+    def effort(self, write: Busy) -> dict[str, Any]:
+        """What the clips took, for the commit record, and what writing them took."""
+        busy = {stage: spent.plain() for stage, spent in {**self._busy, WRITE: write}.items()}
+        return {"busy": busy, "hosts": sorted(self._hosts)}
 
     @property
     def clip_ids(self) -> list[str]:
@@ -138,6 +155,8 @@ class ShardDraft:
         """Write all clips, close the file and read it back."""
         writer: ShardWriter | None = None
         for clip, payload, failure in clips:
+            add_to(self._busy, clip.pop(BUSY, {}))
+            self._hosts.update(clip.pop(HOSTS, ()))
             if failure:
                 self.failures.append(failure)
                 continue

@@ -1,5 +1,6 @@
 """The stages as Ray calls them: each takes and gives the rows of `sink.CROSSING`, and counts what it did."""
 
+import hashlib
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ import pyarrow as pa
 import ray
 
 from mien.datasets import ids
+from mien.datasets.effort import Busy, Stopwatch
 from mien.datasets.frames import deserialize, serialize, values_of, with_column
 from mien.errors import ClipError, FaceError, LimitExceeded, MediaError, Unavailable
 from mien.faces.detect import BlazeFace
@@ -21,7 +23,7 @@ from mien.features.extractor import Extractor
 from mien.features.registry import Resolved, build
 from mien.pipelines.cap import leave_no_core, memory_cap
 from mien.pipelines.cut import Cutter
-from mien.pipelines.sink import CLIP, FAILURE, FRAMES, crossing_row, failure_of
+from mien.pipelines.sink import BUSY, CLIP, FAILURE, FRAMES, HOSTS, crossing_row, failure_of
 from mien.pipelines.watchdog import process_ends_after
 from mien.video.probe import VideoInfo
 
@@ -104,7 +106,11 @@ def quarantined(clip: Mapping[str, Any], num_deaths: int) -> tuple[pa.Table, int
 @cache
 def _cutter(config: Any, model_files: Any) -> Cutter:
     leave_no_core()
-    files: Mapping[str, bytes] = ray.get(model_files)
+    return load_cutter(config, ray.get(model_files))
+
+
+def load_cutter(config: Any, files: Mapping[str, bytes]) -> Cutter:
+    """The cutter of a config, with its models loaded from the bytes of their files."""
     landmarker = Landmarker(files["face_landmarker"], config.landmarks) if config.landmarks else None
     detector = BlazeFace(files["face_detector"], config.faces.detector)
     return Cutter(config, config.limits, detector, landmarker, config.workers.clip_timeout_s)
@@ -116,6 +122,7 @@ def cut_row(cutter: Cutter, clip: Mapping[str, Any], max_bytes: int | None = Non
     Raises:
         Unavailable: The bucket did not answer: no clip would fare better, and this one is not to blame.
     """
+    watch = Stopwatch()
     try:
         with memory_cap(max_bytes):
             cut = cutter(clip)
@@ -132,8 +139,20 @@ def cut_row(cutter: Cutter, clip: Mapping[str, Any], max_bytes: int | None = Non
         reason = f"{type(defect).__name__}: {defect}; a defect of mien, please report it"
         failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())
     else:
-        return crossing_row({**clip, **_facts(cut.info)}, frames), cut.frames.num_rows, ""
-    return crossing_row(clip, failure=failure), 0, failure["error"]
+        return crossing_row(spent({**clip, **_facts(cut.info)}, CUT, watch.read()), frames), cut.frames.num_rows, ""
+    return crossing_row(spent(clip, CUT, watch.read()), failure=failure), 0, failure["error"]
+
+
+def spent(clip: Mapping[str, Any], stage: str, busy: Busy) -> dict[str, Any]:
+    """The clip with the time that a stage took over it on this machine; the sink moves it to the commit record."""
+    hosts = {*clip.get(HOSTS, ()), _host()}
+    return {**clip, BUSY: {**clip.get(BUSY, {}), stage: busy.plain()}, HOSTS: sorted(hosts)}
+
+
+@cache
+def _host() -> str:
+    """Tells machines apart without naming them: datasets are handed on."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def _facts(info: VideoInfo) -> dict[str, Any]:
@@ -174,11 +193,12 @@ class FeatureStage:
     def __init__(self, resolved: Resolved, weights: Any, tally: Any) -> None:
         """Load the network from weights that came through Ray: no worker needs the driver's disk."""
         self._extractor: Extractor = build(resolved, ray.get(weights))
+        self._num_gpus = ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0)
         self._tally = tally
 
     def __call__(self, clips: pa.Table) -> pa.Table:
         """The same clips; those that failed before pass through."""
-        started = time.perf_counter()
+        watch = Stopwatch(self._num_gpus)
         failures = clips.column(FAILURE).to_pylist()
         tables = [
             None if failure else deserialize(payload.as_buffer())
@@ -186,13 +206,14 @@ class FeatureStage:
         ]
         present = [table for table in tables if table is not None]
         added = iter(add_features(present, self._extractor))
-        rows = []
+        busy, rows = watch.read(), []
         for clip, failure, table in zip(clips.column(CLIP).to_pylist(), failures, tables, strict=True):
             if table is None:
                 rows.append(crossing_row(json.loads(clip), failure=json.loads(failure)))
             else:
-                rows.append(crossing_row(json.loads(clip), serialize(next(added))))
-        self._count(present, time.perf_counter() - started)
+                clip_row = spent(json.loads(clip), FEATURES, busy * (1 / len(present)))
+                rows.append(crossing_row(clip_row, serialize(next(added))))
+        self._count(present, busy.wall_s)
         return pa.concat_tables(rows)
 
     def _count(self, tables: list[pa.Table], busy_s: float) -> None:
