@@ -3,6 +3,7 @@ import math
 from typing import Any
 
 import pytest
+import ray
 
 from mien.errors import ConfigError, PreflightError
 from mien.pipelines.cluster import ClusterConfig
@@ -78,3 +79,14 @@ def test_short_clips_share_a_task_while_there_are_tasks_for_every_cpu(
     local_ray: None, num_clips: int, mean_s: float, expected: int
 ) -> None:
     assert clips_per_task(num_clips, mean_s) == expected
+
+
+def test_labels_choose_the_machines(local_ray: None) -> None:
+    (node,) = ray.nodes()
+    here = (f"ray.io/node-id={node['NodeID']}",)
+    require_room(LOCAL, "cut", PoolConfig(labels=here))
+    assert num_to_start(PoolConfig(num_cpus=0.5, labels=here)) == 2
+    with pytest.raises(PreflightError, match="on a machine labelled market=spot"):
+        require_room(LOCAL, "cut", PoolConfig(labels=("market=spot",)))
+    node_id = ray.remote(lambda: ray.get_runtime_context().get_node_id())
+    assert ray.get(node_id.options(**PoolConfig(labels=here).demands).remote()) == node["NodeID"]

@@ -237,7 +237,7 @@ def test_a_disk_that_runs_full_ends_the_run_and_the_same_command_resumes(
 ) -> None:
     out = small_disk("size=900k") / "out"
     ended = serialize(videos, out, "min_free_gb=0")
-    assert_refused(ended, 1, f"{out}/", "no space left on the disk", "run the same command, it resumes")
+    assert_refused(ended, 1, f"{out}", "no space left on the disk", "run the same command, it resumes")
     assert_nothing_half_written(out)
     assert not (out / "mien.json").exists()
     made = set((out / "commits").glob("*.json"))

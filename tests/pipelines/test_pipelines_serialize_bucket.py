@@ -102,7 +102,7 @@ def test_an_output_that_may_not_be_written_is_told_before_anything_starts(emulat
 
 
 def test_an_outage_longer_than_the_budget_ends_resumable(local_ray: None, emulator: Emulator, videos: str) -> None:
-    values = config(videos, "gs://mien-test/outage")
+    values = config(videos, "gs://mien-test/out-outage")
     with (
         failing(emulator, r"GET .*videos%2F.*alt=media", "status:503", 10_000),
         pytest.raises(Unavailable, match=r"the service does not answer .*; run the same command, it resumes"),

@@ -153,7 +153,8 @@ def build(store: Store, folder: Path, part_rows: int = PART_ROWS) -> Built:
         for name, data in commit_files(store):
             record = parse(f"{store.uri}/{name}", data)
             merge.add(record)
-            effort.add(record)
+            if record["samples"] or record["failures"]:  # not of a shard that was closed or emptied
+                effort.add(record)
             files += [*record["files"], {"name": name, **sum_up([data])._asdict()}]
         return Built(merge.write(), files, effort)
 

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from typing import Annotated, Any
 
 import ray
 from pydantic import Field, field_validator
@@ -30,6 +31,9 @@ class PoolConfig(Config):
     memory_gb: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Memory that Ray counts for each worker; without it Ray does not know what a worker needs."""
 
+    labels: tuple[Annotated[str, Field(pattern=r"^[^=]+=[^=]+$")], ...] = ()
+    """Labels that a machine must have, such as `market=spot` or `ray.io/accelerator-type=A100`; any by default."""
+
     min_workers: int | None = Field(None, ge=1)
     """Workers that are always there (features); without it as many as the cluster holds when the run starts."""
 
@@ -45,9 +49,11 @@ class PoolConfig(Config):
         return count
 
     @property
-    def memory_bytes(self) -> int | None:
-        """What Ray is told of the memory."""
-        return int(self.memory_gb * 1e9) if self.memory_gb else None
+    def demands(self) -> dict[str, Any]:
+        """What Ray is told that each worker needs."""
+        memory = int(self.memory_gb * 1e9) if self.memory_gb else None
+        selector = dict(label.split("=") for label in self.labels)
+        return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus, "memory": memory, "label_selector": selector}
 
 
 class CutPoolConfig(PoolConfig):
@@ -69,21 +75,28 @@ def require_room(cluster: ClusterConfig, stage: str, pool: PoolConfig) -> None:
     Raises:
         PreflightError: It fits nowhere, and the cluster does not grow because it is this machine.
     """
-    needs = {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": float(pool.memory_bytes or 0)}
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if any(all(machine.get(name, 0) >= need for name, need in needs.items()) for machine in machines):
+    needs = {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": (pool.memory_gb or 0) * 1e9}
+    if any(all(machine.get(name, 0) >= need for name, need in needs.items()) for machine in _machines(pool)):
         return
     wanted = f"{pool.num_cpus:g} CPU, {pool.num_gpus:g} GPU and {pool.memory_gb or 0:g} GB of memory"
+    wanted += f" on a machine labelled {', '.join(pool.labels)}" if pool.labels else ""
     message = f"workers.{stage}: each worker needs {wanted}, and no machine here has that"
     if is_local(cluster):
         raise PreflightError(f"{message}; ask for less, or name a larger cluster in cluster.address")
     logger.warning("waiting  %s; the run begins when one joins the cluster", message)
 
 
+def _machines(pool: PoolConfig) -> list[dict[str, float]]:
+    """Resources of each machine that has the pool's labels."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    wanted = set(pool.labels)
+    return [dict(node["Resources"]) for node in alive if wanted <= {f"{k}={v}" for k, v in node["Labels"].items()}]
+
+
 def num_to_start(pool: PoolConfig) -> int:
     """As many as fit now, since a pool that starts with one takes minutes to grow; they may hold half of the CPUs."""
-    resources = ray.cluster_resources()
-    room = {"CPU": (resources.get("CPU", 0) / 2, pool.num_cpus), "GPU": (resources.get("GPU", 0), pool.num_gpus)}
+    num_cpus, num_gpus = (sum(machine.get(name, 0) for machine in _machines(pool)) for name in ("CPU", "GPU"))
+    room = {"CPU": (num_cpus / 2, pool.num_cpus), "GPU": (num_gpus, pool.num_gpus)}
     fitting = [int(there / need) for there, need in room.values() if need]
     return pool.min_workers or max(1, min([*fitting, pool.max_workers or sys.maxsize]))
 

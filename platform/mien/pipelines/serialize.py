@@ -291,23 +291,20 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
         stages.CutStage(config, ray.put(ready.models), tally),
         batch_size=1,
         batch_format="pyarrow",
-        num_cpus=cut.num_cpus,
-        memory=cut.memory_bytes,
+        **cut.demands,
         compute=ray.data.TaskPoolStrategy(cut.max_workers),
     )
     extractor = ready.extractor
     if extractor is not None:
         standing = index.committed_models(store).get("feature", {}).get("dtype")
-        extractor = stages.pin_dtype(extractor, standing, features.num_gpus)
+        extractor = stages.pin_dtype(extractor, standing, features.demands)
         # 1:1 adds the feature column. Actors, because loading the network costs seconds.
         clips = clips.map_batches(
             stages.FeatureStage,
             fn_constructor_args=(extractor, ray.put(extractor.read_weights()), tally),
             batch_size=None,  # what one task cut
             batch_format="pyarrow",
-            num_cpus=features.num_cpus,
-            num_gpus=features.num_gpus,
-            memory=features.memory_bytes,
+            **features.demands,
             compute=ray.data.ActorPoolStrategy(
                 min_size=num_to_start(features), max_size=num_at_most(config.cluster, features)
             ),

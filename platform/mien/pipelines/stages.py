@@ -168,13 +168,13 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
     }
 
 
-def pin_dtype(extractor: Resolved, standing: Any, num_gpus: float) -> Resolved:
+def pin_dtype(extractor: Resolved, standing: Any, demands: Mapping[str, Any]) -> Resolved:
     """One dtype for the whole dataset: what earlier runs used, or for `auto` what a worker's machine is good at."""
     if extractor.config.dtype != "auto":
         return extractor
     dtype = standing
     if dtype is None:
-        dtype = ray.get(ray.remote(_auto_dtype).options(num_cpus=0, num_gpus=num_gpus).remote())
+        dtype = ray.get(ray.remote(_auto_dtype).options(**{**demands, "num_cpus": 0}).remote())
     return extractor.with_dtype(dtype)
 
 

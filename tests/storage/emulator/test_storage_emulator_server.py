@@ -164,9 +164,9 @@ def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
 
 
 def test_the_command_tells_what_cannot_be(capfd: pytest.CaptureFixture[str], server: Server, tmp_path: Path) -> None:
-    port = str(server.server_port)
+    port, before = str(server.server_port), os.environ.get("STORAGE_EMULATOR_HOST")
     assert_refused(run_here(capfd, "emulator", "--port", port), 1, f"127.0.0.1:{port}: ", "give another port")
     assert_refused(run_here(capfd, "emulator", "--port", "0", "--bucket", "X"), 2, "'X' cannot name a bucket")
     (tmp_path / "file").write_text("")
     assert_refused(run_here(capfd, "emulator", "--port", "0", "--folder", str(tmp_path / "file")), 1, "file")
-    assert os.environ.get("STORAGE_EMULATOR_HOST") is None
+    assert os.environ.get("STORAGE_EMULATOR_HOST") == before
