@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from buckets import BUCKET, failing
-from mien.errors import PreflightError, StorageError, Unavailable
+from mien.errors import ConfigError, PreflightError, StorageError, Unavailable
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 from mien.storage.gcs_client import client
@@ -62,3 +62,12 @@ def test_pyarrow_reads_what_the_store_wrote(store: GcsStore) -> None:
     place, filesystem = arrow_place(f"{store.uri}/plan/0.parquet")
     assert pq.read_table(place, filesystem=filesystem).num_rows == 3
     assert arrow_place("/a/b") == ("/a/b", None)
+
+
+@pytest.mark.parametrize("stated", ["abc", "", "0", "-1", "inf", "nan"])
+def test_a_limit_that_is_no_number_of_seconds_is_refused_by_name(
+    store: GcsStore, monkeypatch: pytest.MonkeyPatch, stated: str
+) -> None:
+    monkeypatch.setenv("MIEN_RETRY_S", stated)
+    with pytest.raises(ConfigError, match=f"MIEN_RETRY_S={stated}: is no number of seconds above 0"):
+        store.read("x")

@@ -99,7 +99,7 @@ def _require_places(config: Any) -> None:
 
 
 def _source(config: Any) -> str:
-    """There is a video, and its first bytes may be read."""
+    """There is a video, and it may be listed; whether it may be read shows with the first clip."""
     require_video(config)
     return _place(canonical(config.source))
 

@@ -7,6 +7,7 @@ the machine's service account). STORAGE_EMULATOR_HOST leads to an emulator inste
 import contextlib
 import datetime
 import functools
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from mien.errors import AlreadyExists, PreflightError, StorageError, Unavailable
+from mien.errors import AlreadyExists, ConfigError, PreflightError, StorageError, Unavailable
 
 RETRY_S = 60.0
 """How long one operation is tried again while the service, or the way to it, fails; MIEN_RETRY_S overrides it."""
@@ -87,7 +88,11 @@ def retry() -> Any:
 
 
 def _budget_s() -> float:
-    return float(os.environ.get("MIEN_RETRY_S", RETRY_S))
+    stated = os.environ.get("MIEN_RETRY_S", RETRY_S)
+    with contextlib.suppress(ValueError):
+        if 0 < float(stated) < math.inf:
+            return float(stated)
+    raise ConfigError(f"MIEN_RETRY_S={stated}: is no number of seconds above 0; give one, or leave it unset")
 
 
 @contextlib.contextmanager
