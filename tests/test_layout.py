@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from mien.cli import CONFIGS
 from mien.config import Config, models_in
+from mien.verbs.verb import CONFIGS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "platform" / "mien"

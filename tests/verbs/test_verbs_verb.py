@@ -1,0 +1,18 @@
+"""What every verb shares."""
+
+from typing import Any
+
+import pytest
+
+from command_line import assert_refused
+from mien.verbs.verb import CONFIGS, call
+
+
+def test_what_a_library_prints_does_not_reach_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    call("builtins:print", "noise")
+    assert capfd.readouterr() == ("", "noise\n")
+
+
+def test_a_defect_is_one_line_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIGS, "serialize", "mien.config:absent")
+    assert_refused(run("serialize"), 1, "AttributeError", "defect of mien", "MIEN_DEBUG=1 shows where")
