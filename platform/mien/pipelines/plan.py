@@ -114,15 +114,17 @@ class Planner:
             return probe(uri, self._config.limits)
 
 
-def require_video(config: PlanConfig) -> None:
-    """Make sure that the source has a video, before anything is written.
+def require_video(config: PlanConfig) -> Source:
+    """Make sure that the source has a video, before anything is written; returns the first.
 
     Raises:
         ConfigError: No source is given.
         PreflightError: There is nothing at the source, or no video in it.
     """
-    if not any(isinstance(found, Source) for found in _find(config)):
-        raise _no_video(config)
+    for found in _find(config):
+        if isinstance(found, Source):
+            return found
+    raise _no_video(config)
 
 
 def _find(config: PlanConfig) -> Iterator[Source | Skipped]:

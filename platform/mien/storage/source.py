@@ -1,30 +1,38 @@
 """One source file as it stood when it was planned: opened unchanged, or refused."""
 
 import contextlib
+import errno
 import io
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
-from mien.errors import StorageError
+from mien.errors import StorageError, Unavailable
 from mien.storage.local import translated
 from mien.storage.ranges import RangeFile
 from mien.storage.uri import GCS, Entry, is_bucket
 
+Way = Literal["ranges", "checked", "whole"]
+"""How an object is read: the ranges that are asked for; each of them until two replies agree; all of it, by its sum."""
+
+_MAX_READS = 6
+
 
 @contextlib.contextmanager
-def opened(uri: str, planned: Entry, *, whole: bool = False) -> Iterator[str | BinaryIO]:
+def opened(uri: str, planned: Entry, way: Way = "ranges") -> Iterator[str | BinaryIO]:
     """A local path, or a seekable file over an object of a bucket, of exactly the size and generation planned.
 
     Args:
         uri: Canonical place.
         planned: What it was; the name is not looked at.
-        whole: Download an object first, and check it against its sum, instead of reading the ranges that are needed.
+        way: How an object of a bucket is read; a file on a local disk is read in place.
 
     Raises:
         StorageError: It is gone, may not be read, or has changed since.
+        Unavailable: The bucket does not answer, or this machine has no room for all of an object.
     """
     if not is_bucket(uri):
         _require_unchanged(uri, planned)
@@ -34,20 +42,54 @@ def opened(uri: str, planned: Entry, *, whole: bool = False) -> Iterator[str | B
 
     bucket, _, name = uri.removeprefix(GCS).partition("/")
     store = GcsStore(GCS + bucket)
-    if not whole:
-        yield cast("BinaryIO", RangeFile(partial(_range, store, name, planned.generation), planned.size_bytes, uri))
+    if way == "whole":
+        with _whole(store, name, planned.generation, uri) as file:
+            yield file
         return
-    scratch = store.scratch()
+    fetch = partial(_range, store, name, planned.generation)
+    fetch = partial(_agreed, fetch, uri) if way == "checked" else fetch
+    yield cast("BinaryIO", RangeFile(fetch, planned.size_bytes, uri))
+
+
+def _range(store: Any, name: str, generation: int, start: int, stop: int) -> bytes:
+    return bytes(store.read_range(name, start, stop, generation))
+
+
+def _agreed(fetch: Callable[[int, int], bytes], uri: str, start: int, stop: int) -> bytes:
+    """A range that came twice alike: the service has no sum for one, and a bit that flips does not do so twice."""
+    seen = set[bytes]()
+    for _ in range(_MAX_READS):
+        data = fetch(start, stop)
+        if data in seen:
+            return data
+        seen.add(data)
+    raise StorageError(f"{uri}: bytes {start} to {stop} came differently {_MAX_READS} times; look at the network")
+
+
+@contextlib.contextmanager
+def _whole(store: Any, name: str, generation: int, uri: str) -> Iterator[BinaryIO]:
+    """A local copy, checked; a full disk says nothing of the object, so that no clip is to blame."""
+    with _room(uri):
+        scratch = store.scratch()
     try:
-        store.download(name, scratch / "source", planned.generation)
+        with _room(uri):
+            store.download(name, scratch / "source", generation)
         with io.BufferedReader(_Copy(scratch / "source", uri)) as file:
             yield file
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _range(store: Any, name: str, generation: int, start: int, stop: int) -> bytes:
-    return bytes(store.read_range(name, start, stop, generation))
+@contextlib.contextmanager
+def _room(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        place = tempfile.gettempdir()
+        remedy = "free some or set fetch=ranges, and run the same command, it resumes"
+        raise Unavailable(f"{uri}: no space left for a copy in {place} of this machine; {remedy}") from error
 
 
 class _Copy(io.FileIO):
