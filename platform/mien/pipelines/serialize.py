@@ -33,7 +33,7 @@ from mien.pipelines.cut import CutConfig
 from mien.pipelines.estimate import EstimateConfig
 from mien.pipelines.plan import NUM_SHOWN, Pending, PlanConfig, Planner, PlanReport, pending, preview_plan, write_plan
 from mien.pipelines.pools import CutPoolConfig, PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
-from mien.pipelines.preflight import Ready, preflight, require_output
+from mien.pipelines.preflight import PROBE, Ready, preflight, require_output
 from mien.pipelines.progress import Progress
 from mien.pipelines.sink import ShardSink, Target
 from mien.pipelines.tally import Tally
@@ -244,7 +244,8 @@ def _standing(store: Store) -> SerializeConfig | None:
     Raises:
         RefusedError: There is something else.
     """
-    if all(lease.is_lease(entry.name) or entry.name.startswith(audit.FOLDER) for entry in store.list()):
+    passing = (audit.FOLDER, PROBE)  # another run may just be trying the output
+    if all(lease.is_lease(entry.name) or entry.name.startswith(passing) for entry in store.list()):
         return None
     try:
         return SerializeConfig.load(store.fetch(CONFIG))

@@ -23,7 +23,7 @@ from mien.log import printable
 from mien.schema import FACE_DETECTED
 from mien.storage.commit import data_name, new_write_id, publish_shard
 from mien.storage.local import translated
-from mien.storage.uri import open_store
+from mien.storage.uri import Store, open_store
 
 # A clip crosses from stage to stage as one row: never split, never apart from its failure.
 CLIP, FRAMES, FAILURE = "clip", "frames", "failure"
@@ -103,18 +103,26 @@ def write_clips(
     clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]],
     names: Callable[[], str] = new_write_id,
     clock: Callable[[], float] = time.time,
+    store: Store | None = None,
 ) -> None:
     """Write, verify, publish and commit one shard; does nothing for no clips.
+
+    Args:
+        target: Where, and how.
+        clips: JSON of each clip, its frames as Arrow IPC, and its failure or nothing.
+        names: Gives names that no other attempt has.
+        clock: Tells the time of the commit.
+        store: What to write with, if not the store at the target's place.
 
     Raises:
         StorageError: The store refused; nothing was committed, or it is unknown (CommitUnknown).
     """
     watch = Stopwatch()
-    store = open_store(target.root)
+    store = store or open_store(target.root)
     scratch = store.scratch()
     try:
         draft = ShardDraft(scratch, names(), target)
-        with translated(target.root):
+        with translated(scratch.parent):  # for a bucket this is a disk of this machine, not the output
             draft.fill(clips)
         if not draft.clip_ids:
             return
