@@ -20,7 +20,7 @@ from mien.datasets.preview import PreviewConfig
 from mien.datasets.publish import publish
 from mien.datasets.status import FINISHED, Observer
 from mien.datasets.verify import verify
-from mien.errors import DatasetError, FaceError
+from mien.errors import DatasetError, FaceError, RefusedError
 from mien.pipelines.sink import (
     BUSY,
     CLIP,
@@ -33,7 +33,7 @@ from mien.pipelines.sink import (
     failure_of,
     write_clips,
 )
-from mien.storage.commit import read_commits
+from mien.storage.commit import COMPLETE, completion_generation, read_commits
 from mien.storage.local import LocalStore
 from sample_datasets import PROVENANCE, make_clip, make_frames, tables
 
@@ -114,6 +114,18 @@ def test_the_same_names_and_time_make_the_same_record(store: LocalStore, tmp_pat
     name = f"data/{record['shard']}-attempt.parquet"
     assert [file["name"] for file in record["files"]] == [sample["file"] for sample in record["samples"]] == [name]
     assert again | {"effort": None} == record | {"effort": None}, "all but how long the writing took"
+
+
+def test_who_wakes_up_after_another_run_has_finished_adds_nothing(store: LocalStore) -> None:
+    late = target(store, run_id="late")._replace(completion=completion_generation(store))
+    write_clips(late, [made(0)])
+    store.replace(COMPLETE, b"{}")
+    before = names(store)
+    with pytest.raises(RefusedError, match=r"another run took over and has finished it, so this one stopped"):
+        write_clips(late, [made(1)])
+    assert names(store) == before
+    write_clips(late._replace(completion=completion_generation(store)), [made(1)])
+    assert tables(store)[0].num_rows == 2, "who began afterwards may retry what failed"
 
 
 def test_a_clock_that_jumps_changes_nothing_but_the_times(store: LocalStore) -> None:

@@ -16,6 +16,7 @@ from mien.datasets import ids, index
 from mien.errors import ConfigError, PreflightError
 from mien.log import logger, printable
 from mien.pipelines.cap import memory_cap
+from mien.storage.commit import completion_generation
 from mien.storage.uri import Store
 from mien.video.limits import LimitsConfig
 from mien.video.probe import probe
@@ -184,6 +185,8 @@ class Pending(NamedTuple):
     """Sorted ids of the clips that are not run."""
     started_at: float = 0.0
     """Unix time at which the run began to look."""
+    completion: int = 0
+    """Generation of the completion record then; 0 for none."""
 
     @property
     def num_left(self) -> int:
@@ -192,11 +195,11 @@ class Pending(NamedTuple):
 
 
 def pending(store: Store, retry_failed: bool) -> Pending:
-    """Set the plan against the commit records: two listings, and each file of both is read once."""
-    started_at, (made, failed) = time.time(), index.committed(store)
+    """Set the plan against the commit records: three listings, and each file of both is read once."""
+    started_at, completion, (made, failed) = time.time(), completion_generation(store), index.committed(store)
     num_clips, total_s = 0, 0.0
     for part in index.read_plan(store, ["start_s", "end_s"]):
         num_clips += part.num_rows
         total_s += float(np.sum(part.column("end_s").to_numpy() - part.column("start_s").to_numpy()))
     skip = made if retry_failed else ids.distinct(np.concatenate([made, failed]))
-    return Pending(num_clips, total_s / max(1, num_clips), skip, started_at)
+    return Pending(num_clips, total_s / max(1, num_clips), skip, started_at, completion)

@@ -312,7 +312,7 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
     metadata = {"version": mien.__version__, "models": _model_facts(ready.models, extractor)}
-    target = Target(store.uri, new_write_id(), config.format, metadata, left.started_at)
+    target = Target(store.uri, new_write_id(), config.format, metadata, left.started_at, left.completion)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
 
 

@@ -18,10 +18,10 @@ from mien.datasets.effort import Busy, Stopwatch, add_to
 from mien.datasets.formats import FormatConfig, open_shard
 from mien.datasets.frames import checksums, deserialize, tracks, values_of
 from mien.datasets.shard import ShardWriter
-from mien.errors import DatasetError
+from mien.errors import DatasetError, RefusedError
 from mien.log import printable
 from mien.schema import FACE_DETECTED
-from mien.storage.commit import data_name, new_write_id, publish_shard
+from mien.storage.commit import completion_generation, data_name, new_write_id, publish_shard
 from mien.storage.local import translated
 from mien.storage.uri import Store, open_store
 
@@ -71,6 +71,8 @@ class Target(NamedTuple):
     """Written into every shard."""
     started_at: float = 0.0
     """Unix time at which the run began."""
+    completion: int | None = None
+    """Generation of the completion record when the run looked what is left; None asks nothing of it."""
 
 
 class ShardSink(Datasink[None]):  # type: ignore[misc]  # ray is not typed
@@ -115,6 +117,7 @@ def write_clips(
         store: What to write with, if not the store at the target's place.
 
     Raises:
+        RefusedError: Another run has finished the dataset since this one began; nothing was written.
         StorageError: The store refused; nothing was committed, or it is unknown (CommitUnknown).
     """
     watch = Stopwatch()
@@ -129,9 +132,18 @@ def write_clips(
         record: dict[str, Any] = {"samples": draft.samples, "failures": draft.failures}
         record |= {"models": target.metadata.get("models", {}), "effort": draft.effort(watch.read())}
         record |= {"run_id": target.run_id, "started_at": target.started_at, "finished_at": clock()}
+        _require_unfinished(store, target)
         publish_shard(store, draft.shard, draft.write_id, draft.path if draft.samples else None, record)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _require_unfinished(store: Store, target: Target) -> None:
+    """A courtesy, as the lease is: who wakes up late need not add to a finished dataset what its index never names."""
+    if target.completion is not None and completion_generation(store) != target.completion:
+        raise RefusedError(
+            f"{target.root}: another run took over and has finished it, so this one stopped; what is committed stays"
+        )
 
 
 class ShardDraft:
