@@ -72,7 +72,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
     try:
         with _quiet():
             _connect(config)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # a start that takes too long is a bare Exception of Ray
         raise PreflightError(f"Ray does not start ({' '.join(str(error).split())[:300]}); run `mien doctor`") from error
     _set_up_ray_data()
     try:
@@ -95,6 +95,7 @@ def _quiet() -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of calls that nobody waits for, told as traces
     kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # the core announces its log level there
     try:

@@ -268,7 +268,8 @@ def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_fail
         with session(config.cluster):
             for stage in stages.names(config):
                 require_room(config.cluster, stage, getattr(config.workers, stage))
-            tally = ray.remote(Tally).options(num_cpus=0).remote(stages.names(config))
+            # restarted at zero if Ray ends it for memory: without it no clip that ends its workers would be given up
+            tally = ray.remote(Tally).options(num_cpus=0, max_restarts=-1).remote(stages.names(config))
             progress = Progress(tally, left.num_clips, len(left.skip))
             with progress.shown():
                 _run_graph(config, store, ready, left, tally)
