@@ -5,9 +5,11 @@ Only the machines are simulated: the demand is what the job asks for, and the au
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -75,13 +77,13 @@ def free_port() -> int:
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The head of a cluster without workers, ended with all that it started."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "t" * 32)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # as it is in this process, which asks the head
     found = f"{ray.util.get_node_ip_address()}:{free_port()}"
     config = tmp_path / "autoscaler.yaml"
     config.write_text(yaml.safe_dump(autoscaler_config(found)))
     words = [f"--port={found.rpartition(':')[2]}", "--num-cpus=0", "--include-dashboard=false", "--disable-usage-stats"]
-    words += [f"--autoscaling-config={config}", "--object-store-memory=200000000", f"--temp-dir={tmp_path / 'ray'}"]
+    folder = tempfile.mkdtemp(prefix="mien-ray-")  # a socket's path is short
+    words += [f"--autoscaling-config={config}", "--object-store-memory=200000000", f"--temp-dir={folder}"]
     node_id = {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": "f" * 51 + "00000"}
     head = subprocess.Popen(
         [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", *words],
@@ -93,11 +95,12 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         _await(found, head)
         yield found
     finally:
-        below = psutil.Process(head.pid).children(recursive=True)
-        for process in [psutil.Process(head.pid), *below]:
-            with suppress(psutil.Error):
-                process.kill()
+        with suppress(psutil.NoSuchProcess):
+            for process in reversed([psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         head.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _await(address: str, head: "subprocess.Popen[bytes]") -> None:
