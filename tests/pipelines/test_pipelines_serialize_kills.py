@@ -175,3 +175,40 @@ def test_twenty_kills_lose_nothing_double_nothing_and_repeat_only_what_was_in_fl
     with capsys.disabled():
         print(f"\n{kind}: seed {SEED}, kills {dict(run.kills)}, {2 * NUM_COPIES} clips, {again} cut again")
     assert 0 <= again <= in_flight[-1], "after the last kill only what was cut and not committed then was cut again"
+
+
+@pytest.fixture
+def copies(emulator: Emulator, faces_dir: Path) -> str:
+    """All shared videos, twenty-five times."""
+    store = GcsStore(f"gs://{BUCKET}/copies")
+    for path in sorted(faces_dir.glob("*.mp4")):
+        for number in range(25):
+            store.replace(f"subject_{path.stem}/{number:02d}.mp4", path.read_bytes())
+    return store.uri
+
+
+def test_two_hundred_videos_on_three_nodes_of_which_one_is_killed_and_one_joins(
+    cluster: Cluster, copies: str, assets_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[Any]
+) -> None:
+    """The card and the pictures are left in the test's folder for whoever wants to look at them."""
+    cluster.add_node(**NODE)
+    output = f"gs://{BUCKET}/three-nodes"
+    words = [f"source={copies}", f"output={output}", "fps=5", "crop.size_px=128", "landmarks=true", "min_shard_mb=4"]
+    run = Run(cluster, [*words, "sources.subject_pattern=(.*)"], assets_dir)
+    try:
+        while num_committed(output) < 3:
+            assert not run.wait(POLL_S), "it ended before anything could be killed"
+        run.kill("raylet", random.Random(SEED))
+        assert run.wait(4 * TIMEOUT_S), "it does not end"
+    finally:
+        run.end()
+    dataset = mien.datasets.open(output)
+    result = verify(dataset)
+    assert (result["problems"], result["foreign"]) == ([], [])
+    assert (len(dataset.clip_ids), dataset.failure_file.num_rows) == (200, 0)
+    assert committed(output) == dict.fromkeys(dataset.clip_ids, 1)
+    store = open_store(output)
+    for name in (entry.name for entry in store.list() if entry.name.startswith(("preview/", "README"))):
+        (tmp_path / Path(name).name).write_bytes(store.read(name))
+    with capsys.disabled():
+        print(f"\nthree nodes: {result}; card and pictures in {tmp_path}")
