@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FileServer
 
-    def do_GET(self) -> None:  # noqa: N802  of the base class
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()})
         self.server.asked.append(asked)
@@ -125,9 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or is_short
 
     def _write(self, asked: Asked, data: bytes) -> None:
+        asked.sent_bytes += len(data)  # before it goes: who has read it finds it counted
         self.wfile.write(data)
         self.wfile.flush()
-        asked.sent_bytes += len(data)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  of the base class
         pass
@@ -145,4 +145,3 @@ def serving() -> Iterator[FileServer]:
             server.release.set()
             server.shutdown()
             thread.join()
-

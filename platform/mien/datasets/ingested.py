@@ -160,8 +160,9 @@ def _are(files: list[File], there: np.ndarray) -> bool:
 def _read(store: Store, name: str) -> dict[str, Any]:
     try:
         record = dict(json.loads(store.read(name)))
-        [File(**file) for file in record.get("files", [])]
-    except (ValueError, TypeError) as error:
+        if name.startswith(RECORDS):
+            [File(**file) for file in record["files"]]
+    except (ValueError, TypeError, KeyError) as error:
         raise DatasetError(f"{store.uri}/{name}: is damaged ({error}); remove it, and its item is done again") from None
     return record
 

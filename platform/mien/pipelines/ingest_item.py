@@ -186,13 +186,14 @@ def _unpack(
     sizes = [member.digest.size_bytes for member in found.members]
     total = sum(sizes)
     downloader.require_room(path.parent, max(sizes) if is_bucket(store.uri) else total, item.shown)
+    prefix = f"{item.target}/" if item.target else ""
+    for member in found.members:
+        if (prefix + member.name).startswith(REPORTS):
+            raise ItemError(f"{item.shown}: {member.name!r} would lie in {REPORTS}, where the reports are; give a path")
     files, num_bytes = list[File](), 0
     for member in unpacked(path, item.shown, config.archives, path.with_suffix(".member")):
-        name = f"{item.target}/{member.name}" if item.target else member.name
-        if name.startswith(REPORTS):
-            raise ItemError(f"{item.shown}: member {name!r} lies in {REPORTS}, where the reports are; give it a path")
         watch(PUBLISHING, num_bytes, total)
-        files.append(_publish(store, path.with_suffix(".member"), name, member.digest))
+        files.append(_publish(store, path.with_suffix(".member"), prefix + member.name, member.digest))
         num_bytes += member.digest.size_bytes
     return files
 

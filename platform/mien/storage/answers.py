@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 import requests
+import urllib3.exceptions
 
 from mien.errors import DownloadError
 from mien.storage.lease import moment
@@ -56,9 +57,9 @@ def say(name: str, timeout_s: float) -> Iterator[None]:
         raise Again(f"its server did not answer within {timeout_s:g} s") from None
     except requests.exceptions.ReadTimeout:
         raise Again(f"its server fell silent for {timeout_s:g} s") from None
-    except requests.exceptions.ChunkedEncodingError:
-        raise Again("the connection was cut") from None
-    except requests.exceptions.RequestException as error:
+    except urllib3.exceptions.ReadTimeoutError:
+        raise Again(f"its server fell silent for {timeout_s:g} s") from None
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise Again(_connection(error)) from None
 
 

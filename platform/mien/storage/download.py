@@ -28,8 +28,7 @@ from mien.storage.partial import Partial, Version
 from mien.storage.sums import Sums, stated
 
 MAX_REDIRECTS = 5
-_CHUNK_BYTES = 64 << 10
-"""What is lost at most when a connection is cut."""
+_CHUNK_BYTES = 256 << 10
 _LOOK_EVERY_BYTES = 16 << 20
 """Free space is looked at so often."""
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -159,9 +158,8 @@ class _Download:
                 num_failed = 1 if self._partial.size_bytes > before else num_failed + 1
                 reason, asked_s = str(again), again.after_s
             if num_failed >= self._own.config.max_tries:
-                raise DownloadError(
-                    f"{self._name}: {reason}, {num_failed} times in a row; the same command tries again"
-                )
+                tries = f"{num_failed} {'try' if num_failed == 1 else 'tries'} in a row"
+                raise DownloadError(f"{self._name}: {reason} ({tries}); the same command goes on")
             if not self._own.wait(num_failed, asked_s):
                 raise DownloadError(f"{self._name}: {reason} and asks to wait {asked_s:.0f} s; try again later")
         return Fetched(self._received, self._resumed, self._num_tries, self._stated)
@@ -180,7 +178,11 @@ class _Download:
             if not self._goes_on(response, start):
                 self._begin(response)
             self._require_sense(response)
-            self._read(response, watch)
+            try:
+                self._read(response, watch)
+            except Again as again:
+                size = self._partial.version.size_bytes
+                raise Again(f"{again} after {self._partial.size_bytes} of {size or 'unknown'} bytes") from None
         self._require_end()
 
     def _start(self) -> int:
@@ -243,6 +245,7 @@ class _Download:
         if not start or not found or int(found["start"]) != start or not same or known not in (None, size):
             self._partial.restart()
             raise Again("its server answers with another part, or of another version, than it was asked for")
+        self._partial.note(self._partial.version._replace(size_bytes=size))
         self._resumed += start
         self._stated = stated(response.headers)
         return True
@@ -275,7 +278,7 @@ class _Download:
             self._partial.append() as file,
             say(self._name, self._own.config.timeout_s),
         ):
-            for chunk in response.iter_content(_CHUNK_BYTES):
+            while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):  # what is there: a cut loses nothing
                 file.write(chunk)
                 there, unseen = there + len(chunk), unseen + len(chunk)
                 self._received += len(chunk)
@@ -306,7 +309,7 @@ class _Download:
             size = self._sums.size_bytes
         there = self._partial.size_bytes
         if size is not None and there < size:
-            raise Again(f"the connection ended after {there} of {size} bytes")
+            raise Again(f"the connection was cut after {there} of {size} bytes")
         if size is not None and there > size:
             self._partial.restart()
             raise Again(f"its server sends more than the {size} bytes that are right")

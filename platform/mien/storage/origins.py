@@ -38,7 +38,9 @@ def require_address(url: str, folder: Path) -> str:
     if not url:
         raise ValueError("has no url")
     if not url.isprintable() or (is_web(url) and " " in url):
-        raise ValueError(f"url {printable(redacted(url))!r:.200} has blanks or unprintable characters")
+        raise ValueError(
+            f"url {printable(redacted(url.partition('?')[0]))!r:.200} has blanks or unprintable characters"
+        )
     scheme = url.partition("://")[0].lower() if "://" in url else ""
     if scheme in {"http", "https"}:
         return _require_web(url)

@@ -64,6 +64,10 @@ class Partial:
     def restart(self, version: Version = Version()) -> None:  # noqa: B008  an immutable tuple
         """Begin again: with a new file, since the old one may have a name below the output by now."""
         self.path.unlink(missing_ok=True)
+        self.note(version)
+
+    def note(self, version: Version) -> None:
+        """Keep what is known of the version that the bytes are of."""
         self.version = version
         if self._state:
             self._state.seek(0)
@@ -135,7 +139,7 @@ def clear_stale(folder: Path, max_age_s: float) -> int:
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
         with contextlib.suppress(FileNotFoundError):  # its own task was faster
             info = path.stat()
-            if not stat.S_ISREG(info.st_mode) or max(info.st_mtime, _changed(path.with_suffix(_STATE))) > oldest:
+            if not stat.S_ISREG(info.st_mode) or _changed_at(path) > oldest:
                 continue
             lock = _locked(path.with_suffix(_STATE))
             if lock:
@@ -146,11 +150,13 @@ def clear_stale(folder: Path, max_age_s: float) -> int:
     return freed
 
 
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+def _changed_at(path: Path) -> float:
+    """Unix time at which anything of the same download was written last."""
+    changed = 0.0
+    for other in (path, path.with_suffix(_BYTES), path.with_suffix(_STATE)):
+        with contextlib.suppress(FileNotFoundError):
+            changed = max(changed, other.stat().st_mtime)
+    return changed
 
 
 def scratch_for(output: str, chosen: str, key: str) -> Path:

@@ -106,7 +106,7 @@ def survey(path: Path, name: str, config: ArchiveConfig) -> Survey:
         (member for member in seen if any(str(parent) in seen for parent in PurePosixPath(member).parents)), None
     )
     if inside:
-        raise ArchiveError(f"{name}: member {inside:.200!r} lies in another member as in a folder; refused")
+        raise ArchiveError(f"{name}: member {inside!r:.200} lies in another member as in a folder; refused")
     return Survey(members, num_left_out)
 
 
@@ -249,7 +249,7 @@ def _zip_files(file: IO[bytes], meter: _Meter) -> Iterator[tuple[str, IO[bytes]]
             if info.is_dir() or name.endswith("/"):
                 continue  # nothing is made of a folder by itself
             if kind not in {0, stat.S_IFREG}:
-                raise ArchiveError(f"{meter.name}: {printable(name):.200!r} is a link or device, no file; refused")
+                raise ArchiveError(f"{meter.name}: {printable(name)!r:.200} is a link or device, no file; refused")
             if info.flag_bits & _ENCRYPTED:
                 raise ArchiveError(f"{meter.name}: is encrypted; unpack it by hand")
             if info.compress_type not in _METHODS:
@@ -290,7 +290,7 @@ def _tar_files(file: IO[bytes], meter: _Meter) -> Iterator[tuple[str, IO[bytes]]
             if info.isdir():
                 continue
             if not info.isreg() or info.issparse():
-                raise ArchiveError(f"{meter.name}: {printable(name):.200!r} is a link or device, no file; refused")
+                raise ArchiveError(f"{meter.name}: {printable(name)!r:.200} is a link or device, no file; refused")
             stream = archive.extractfile(info)
             if stream is not None:
                 yield name, stream
@@ -311,5 +311,5 @@ def _require_safe(member: str, seen: set[str], name: str) -> None:
     if not fault and member in seen:
         fault = "is there twice"
     if fault:
-        raise ArchiveError(f"{name}: member {printable(member):.200!r} {fault}; refused, nothing of it was unpacked")
+        raise ArchiveError(f"{name}: member {printable(member)!r:.200} {fault}; refused, nothing of it was unpacked")
     seen.add(member)
