@@ -110,7 +110,7 @@ class Downloader:
         config = self._config
         if asked_s is not None and asked_s > config.max_wait_s:
             return False
-        doubled_s = min(config.max_wait_s, config.first_wait_s * 2 ** (num_failed - 1))
+        doubled_s = min(config.max_wait_s, config.first_wait_s * 2 ** max(0, num_failed - 1))
         spread_s = doubled_s * random.uniform(0.5, 1.0)  # noqa: S311  many tasks must not come back at once
         self._wait(max(spread_s, asked_s or 0.0))
         return True
@@ -155,7 +155,7 @@ class _Download:
                 self._try(watch)
                 break
             except Again as again:
-                num_failed = 1 if self._partial.size_bytes > before else num_failed + 1
+                num_failed = 0 if self._partial.size_bytes > before else num_failed + 1
                 reason, asked_s = str(again), again.after_s
             if num_failed >= self._own.config.max_tries:
                 tries = f"{num_failed} {'try' if num_failed == 1 else 'tries'} in a row"
@@ -280,6 +280,7 @@ class _Download:
         ):
             while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):  # what is there: a cut loses nothing
                 file.write(chunk)
+                file.flush()  # a process that is killed loses none of it
                 there, unseen = there + len(chunk), unseen + len(chunk)
                 self._received += len(chunk)
                 watch(there, size)
