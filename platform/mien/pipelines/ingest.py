@@ -18,7 +18,7 @@ from mien.pipelines.ingest_table import Board, Progress, Seen, Teller, counts_of
 from mien.pipelines.pools import PoolConfig, require_room
 from mien.storage import lease
 from mien.storage.rights import Right, free_gb, try_rights
-from mien.storage.uri import Store, is_bucket, open_store
+from mien.storage.uri import Store, canonical, is_bucket, open_store
 
 _NUM_RETRIES = 3
 """How often an item is tried again whose worker or machine died."""
@@ -152,6 +152,7 @@ def require_all(found: list[Right], output: str) -> None:
 def _require_output(config: IngestConfig) -> None:
     if not config.output:
         raise ConfigError("output: is required; add it to the file or as output=PLACE")
+    canonical(config.output)
 
 
 def _listed(config: IngestConfig) -> tuple[Links, Checked]:
