@@ -17,6 +17,8 @@ import pytest
 from buckets import BUCKET, failing
 from command_line import ROOT, TIMEOUT_S, clean_environment
 from file_server import FileServer, Rule
+from mien.clips.clip import Source
+from mien.clips.sources import SourcesConfig, find_videos
 from mien.datasets import ingested
 from mien.errors import ConfigError, PreflightError, RefusedError, TooManyFailures, Unavailable
 from mien.pipelines.ingest import IngestConfig, check, dry_run, require_all, rights, run
@@ -73,8 +75,11 @@ def test_real_videos_come_whole_over_a_bad_network_and_a_second_run_asks_for_not
         if entry.name.startswith("ingest/"):
             assert b"c0ffee" not in store.read(entry.name), entry.name
     assert "c0ffee" not in capfd.readouterr().err
+    found = list(find_videos(output, SourcesConfig()))
+    assert [Path(each.uri).name for each in found if isinstance(each, Source)] == [path.name for path in videos]
+    assert len(found) == len(videos) + 2, "of records and reports a planner sees the two reports"
     if not output.startswith("gs://"):
-        assert list(Path(output).glob(".scratch/ingest/*")) == []
+        assert not (Path(output) / ".scratch" / "ingest").exists()
 
 
 def test_one_bad_item_stops_no_other_and_is_tried_again(

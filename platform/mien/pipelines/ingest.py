@@ -1,5 +1,6 @@
 """Ingest: list → one task per item (fetch, prove, unpack, publish, record) → report."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -192,6 +193,8 @@ def _run_left(config: IngestConfig, store: Store, links: Links, checked: Checked
             progress = Progress(lambda: _look(board), checked.num_items, num_done)
             with progress.shown():
                 _run_tasks(config, store, standing.left(links.items()), board, progress.ended)
+            with contextlib.suppress(OSError):  # it holds what failed items brought
+                config.folder.rmdir()
             logger.info("ingest   %s", counts_of(progress.ended))
             return progress.ended
     except ray.exceptions.RayError as error:

@@ -273,6 +273,7 @@ class _Download:
         """Append what comes."""
         there, size = self._partial.size_bytes, self._partial.version.size_bytes
         unseen, most = 0, self._own.config.max_item_gb * 1e9
+        watch(there, size)
         with (
             translated(self._partial.path),
             self._partial.append() as file,

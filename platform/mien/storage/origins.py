@@ -134,6 +134,7 @@ def _copy_file(url: str, partial: Partial, downloader: Downloader, watch: Watch)
         raise DownloadError(f"{url}: is no file; list its files one by one")
     downloader.require_room(partial.path.parent, before.st_size, url)
     partial.restart(Version("", before.st_size))
+    watch(0, before.st_size)
     with translated(path), path.open("rb") as source, partial.append() as copy:
         while chunk := source.read(_COPY_BYTES):
             with translated(partial.path):

@@ -33,7 +33,7 @@ class Sums(NamedTuple):
             ValueError: One of them cannot be what it is called.
         """
         size = values.get("size_bytes")
-        size_bytes = None if size is None or str(size).strip() == "" else _size(size)
+        size_bytes = None if size is None or str(size).strip().lower() in {"", "nan"} else _size(size)
         return cls(size_bytes, **{kind: _hex(kind, str(values.get(kind) or "").strip()) for kind in _NUM_BYTES})
 
     @property
