@@ -2,7 +2,7 @@
 
     MienError                    1   anything below; also: failed
     ├── ConfigError              2   a key, value or argument that cannot be used
-    ├── TooManyFailures          3   finished, with more failed clips than tolerated
+    ├── TooManyFailures          3   finished, with more failed clips or items than tolerated
     ├── PreflightError           4   something the job needs is missing: source, rights, disk, model
     │   └── AssetError           4   a model file that is absent, cannot be had, or has the wrong sum
     ├── RefusedError             5   the output was made with another config, or another run is at work on it
@@ -37,7 +37,7 @@ class ConfigError(MienError):
 
 
 class TooManyFailures(MienError):
-    """The job finished, but more clips failed than `max_failed` tolerates."""
+    """The job finished, but more clips or items failed than `max_failed` tolerates."""
 
     exit_code = 3
 
