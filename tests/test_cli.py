@@ -25,6 +25,7 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
     "doctor": (),
     "forget": ("DATASET", "subject=s1", "--yes"),
     "head": ("DATASET",),
+    "ingest": ("datasets=[{url: VIDEOS}]", "output=OUTPUT"),
     "inspect": ("DATASET",),
     "plan": ("source=VIDEOS", "crop.size_px=64", "estimate.max_s=1"),
     "serialize": ("source=VIDEOS", "output=OUTPUT", "crop.size_px=64", "fps=5", "faces.policy=all"),

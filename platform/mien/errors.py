@@ -2,15 +2,19 @@
 
     MienError                    1   anything below; also: failed
     ├── ConfigError              2   a key, value or argument that cannot be used
-    ├── TooManyFailures          3   finished, with more failed clips than tolerated
+    ├── TooManyFailures          3   finished, with more failed clips or items than tolerated
     ├── PreflightError           4   something the job needs is missing: source, rights, disk, model
     │   └── AssetError           4   a model file that is absent, cannot be had, or has the wrong sum
     ├── RefusedError             5   the output was made with another config, or another run is at work on it
     ├── StorageError             1   a file or object could not be read or written
     │   ├── AlreadyExists        1   a write-once name is taken
+    │   ├── NoSpace              1   the disk or the quota is full
     │   ├── Unavailable          1   the service did not answer for longer than its operations are tried again
     │   └── CommitUnknown        1   it is unknown whether a commit took effect; nothing was deleted
     ├── DatasetError             1   a dataset that is unfinished, damaged or not a dataset
+    ├── ItemError                –   one item of a list cannot be ingested; becomes a row of the report
+    │   ├── DownloadError        –   it cannot be had, or is not what was promised
+    │   └── ArchiveError         –   the archive is damaged, unsafe or larger than the limits
     └── ClipError                –   one clip cannot be made; becomes a row of failures.parquet
         ├── MediaError           –   the video cannot be read
         │   └── LimitExceeded    –   the video is larger than what the limits allow
@@ -33,7 +37,7 @@ class ConfigError(MienError):
 
 
 class TooManyFailures(MienError):
-    """The job finished, but more clips failed than `max_failed` tolerates."""
+    """The job finished, but more clips or items failed than `max_failed` tolerates."""
 
     exit_code = 3
 
@@ -62,6 +66,10 @@ class AlreadyExists(StorageError):
     """A write-once name is already taken."""
 
 
+class NoSpace(StorageError):
+    """The disk or the quota is full; what is finished stays, the same command resumes."""
+
+
 class Unavailable(StorageError):
     """A storage service did not answer for as long as an operation is tried again; nothing is known to be wrong."""
 
@@ -72,6 +80,18 @@ class CommitUnknown(StorageError):
 
 class DatasetError(MienError):
     """A dataset is unfinished, damaged, or not a dataset."""
+
+
+class ItemError(MienError):
+    """One item of a list cannot be ingested; the others go on and the item becomes a row of the report."""
+
+
+class DownloadError(ItemError):
+    """An item cannot be had from its address, or is not what was promised."""
+
+
+class ArchiveError(ItemError):
+    """An archive is damaged, unsafe, or larger than the limits allow."""
 
 
 class ClipError(MienError):

@@ -111,6 +111,27 @@ FAILURES = (
 )
 """Rows of failures.parquet, one per clip that could not be made, in the order of the plan."""
 
+INGESTED = (
+    Column("number", "int64", (), "", "row of the list, 1 first; line of a text file"),
+    Column("name", TEXT, (), "", "what the list calls the item, or the file's name in the address"),
+    Column("url", TEXT, (), "", "where it came from, without user, password and query"),
+    Column("target", TEXT, (), "", "file below the output; of an archive that was unpacked, its folder"),
+    Column("status", TEXT, (), "", "done, failed, or open: not tried yet"),
+    Column("num_files", "int64", (), "", "files below the output that it became"),
+    Column("num_left_out", "int64", (), "", "files of an archive that no listing would show"),
+    Column("size_bytes", "int64", (), "B", "size of the file; of an archive, of all its files"),
+    Column("sha256", TEXT, (), "", "SHA-256 of what was fetched, hexadecimal; of an archive, of the archive"),
+    Column("crc32c", TEXT, (), "", "CRC32C of what was fetched, hexadecimal"),
+    Column("received_bytes", "int64", (), "B", "that came over the network, those that were dropped again included"),
+    Column("resumed_bytes", "int64", (), "B", "that were there when a connection went on from them"),
+    Column("num_tries", "int64", (), "", "requests that it took"),
+    Column("seconds", "float64", (), "s", "that its last task took"),
+    Column("ended_at", "float64", (), "s", "Unix time at which that ended"),
+    Column("error_type", TEXT, (), "", "class of the error, empty if it is done"),
+    Column("error", TEXT, (), "", "what was wrong"),
+)
+"""Rows of ingest/report.parquet, one per item of the list, in its order."""
+
 
 def names(columns: tuple[Column, ...]) -> list[str]:
     """Names in their order on disk."""

@@ -87,6 +87,8 @@ def _in_bucket(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
         is_named = entry.name == name
         if not (is_pattern or is_named or entry.name.startswith(f"{name}/" if name else "")):
             continue  # another name that begins alike
+        if {part for part in entry.name.split("/") if part.startswith(".")} - {*name.split("/")}:
+            continue  # hidden, as in a folder
         num_found += 1
         yield _object(store.uri, entry, config, is_named and not is_pattern)
     if not num_found and not is_pattern:

@@ -14,7 +14,10 @@ import typer
 from mien import log
 from mien.errors import ConfigError
 
-CONFIGS = {"serialize": "mien.pipelines.serialize:SerializeConfig"}
+CONFIGS = {
+    "ingest": "mien.pipelines.ingest:IngestConfig",
+    "serialize": "mien.pipelines.serialize:SerializeConfig",
+}
 """Folder below configs/ -> class that its files are."""
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="[CONFIG.yaml] [key.path=value]...")]
