@@ -10,9 +10,10 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from mien import schema
+from mien.clips.clip import why_unfit
 from mien.config import Config
 from mien.datasets.frames import Values, to_table
-from mien.errors import FaceError, LimitExceeded, MediaError, StorageError, Unavailable
+from mien.errors import ClipError, FaceError, LimitExceeded, MediaError, StorageError, Unavailable
 from mien.faces.crop import CropConfig, crop, crop_box, encode_jpeg, thumbnail
 from mien.faces.detect import Detector
 from mien.faces.follow import FacesConfig, Followed, TrackSummary, choose, follow
@@ -126,12 +127,15 @@ class Cutter:
         """Cut one row of the plan.
 
         Raises:
+            ClipError: The plan says that no clip can be made of the source.
             MediaError: The source cannot be read, has changed since it was planned, or has no frame in the span.
             LimitExceeded: The clip takes too long.
             FaceError: The faces do not meet the policy.
             Unavailable: The bucket did not answer.
         """
         self.thumbs = Thumbs(self._config.num_thumbs)
+        if why := why_unfit(clip):
+            raise ClipError(f"{clip['source_uri']}: {why}")
         uri, span = str(clip["source_uri"]), Span(clip["start_s"], clip["end_s"])
         planned = Entry(uri, clip["source_bytes"], clip["source_generation"])
         try:

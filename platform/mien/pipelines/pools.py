@@ -35,7 +35,7 @@ class PoolConfig(Config):
     """Labels that a machine must have, such as `market=spot` or `ray.io/accelerator-type=A100`; any by default."""
 
     min_workers: int | None = Field(None, ge=1)
-    """Workers that are always there (features); without it as many as the cluster holds when the run starts."""
+    """Workers that are always there (features, score); without it as many as the cluster holds when they start."""
 
     max_workers: int | None = Field(None, ge=1)
     """Workers at most; without it as many as the cluster, while it grows, has room for (features on a local Ray: as
@@ -99,6 +99,16 @@ def num_to_start(pool: PoolConfig) -> int:
     room = {"CPU": (num_cpus / 2, pool.num_cpus), "GPU": (num_gpus, pool.num_gpus)}
     fitting = [int(there / need) for there, need in room.values() if need]
     return pool.min_workers or max(1, min([*fitting, pool.max_workers or sys.maxsize]))
+
+
+def num_that_fit(pool: PoolConfig) -> int:
+    """As many as the machines there hold when nothing else runs, within what the pool allows; at least one."""
+    needs = {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": (pool.memory_gb or 0) * 1e9}
+    rooms = [
+        min([int(machine.get(name, 0) / need) for name, need in needs.items() if need], default=1)
+        for machine in _machines(pool)
+    ]
+    return max(1, min(max(sum(rooms), pool.min_workers or 1), pool.max_workers or sys.maxsize))
 
 
 def num_at_most(cluster: ClusterConfig, pool: PoolConfig) -> int | None:
