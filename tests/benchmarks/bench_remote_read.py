@@ -48,7 +48,7 @@ def run() -> Iterator[dict[str, Any]]:
 def _cut(planned: Entry, spans: Sequence[Span], *, whole: bool = False) -> None:
     """What tasks do with a source, but for the faces: each opens it for itself."""
     for span in spans:
-        with opened(f"gs://{BUCKET}/{NAME}", planned, whole=whole) as file:
+        with opened(f"gs://{BUCKET}/{NAME}", planned, "whole" if whole else "ranges") as file:
             probe(file)
             for _ in decode_clip(file, span, fps=1):
                 pass

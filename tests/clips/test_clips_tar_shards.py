@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mien.clips.clip import Skipped, Source
-from mien.clips.sources import SourcesConfig, find_videos, has_video
+from mien.clips.sources import SourcesConfig, find_videos, first_video
 from mien.clips.tar_shards import labels_of, packed_videos, subject_of
 from mien.storage.source import read_small
 from mien.storage.tar import split_member
@@ -144,11 +144,15 @@ def test_a_compressed_tar_and_a_name_like_a_members_are_told(tmp_path: Path) -> 
 def test_a_look_for_a_video_goes_no_further_than_the_first(tmp_path: Path) -> None:
     config = SourcesConfig()
     shard(tmp_path / "a.tar", {"notes.txt": b""})
-    assert not has_video(str(tmp_path), config)
-    shard(tmp_path / "b.tar", {"1.mp4": b""})
-    assert has_video(str(tmp_path), config)
+    assert first_video(str(tmp_path), config) is None
+    shard(tmp_path / "b.tar", {"1.json": b"", "1.mp4": b"one", "2.mp4": b""})
+    first = first_video(str(tmp_path), config)
+    assert first is not None
+    assert (name_of(first.uri), first.size_bytes) == ("1.mp4", 3)
     (tmp_path / "b.tar").write_bytes(b"damaged")
-    assert has_video(str(tmp_path), config), "it is planned, and its clip says what is wrong"
+    damaged = first_video(str(tmp_path), config)
+    assert damaged is not None, "it is planned, and its clip says what is wrong"
+    assert damaged.uri == str(tmp_path / "b.tar")
 
 
 def test_labels_are_short_scalars(tmp_path: Path) -> None:

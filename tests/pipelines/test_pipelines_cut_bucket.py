@@ -1,5 +1,8 @@
 """Clips cut straight from a bucket: what is read of a long video, and what is refused."""
 
+import math
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +80,65 @@ def test_whole_reads_every_byte_once_and_gives_the_same(emulator: Emulator, face
     assert whole.equals(ranges)
 
 
-@pytest.mark.parametrize("fetch", ["ranges", "whole"])
+@pytest.mark.parametrize(("way", "times"), [("whole", 1), ("whole", 3), ("checked", 1), ("checked", 3)])
+def test_a_bit_that_flips_on_the_way_changes_nothing(emulator: Emulator, faces_dir: Path, way: str, times: int) -> None:
+    source = uploaded(faces_dir / "d19.mp4", "flip/d19.mp4")
+    clip = Clip(source, 0.5, 1.0).to_row()
+    expected = cutter(fetch=way)(clip).frames
+    with failing(emulator, "GET .*alt=media", "flip", times):
+        assert cutter(fetch=way)(clip).frames.equals(expected)
+
+
+def test_a_line_that_flips_bits_without_end_is_told(emulator: Emulator, faces_dir: Path) -> None:
+    clip = Clip(uploaded(faces_dir / "d19.mp4", "flips/d19.mp4")).to_row()
+    with (
+        failing(emulator, "GET .*alt=media", "flip", 100),
+        pytest.raises(MediaError, match=r"flips/d19\.mp4: arrived damaged"),
+    ):
+        cutter(fetch="whole")(clip)
+
+
+@pytest.mark.parametrize(
+    ("span", "is_whole"), [((0.0, math.inf), True), ((0.1, math.inf), True), ((0.0, 0.6), True), ((0.02, 0.1), False)]
+)
+def test_auto_takes_the_whole_where_a_clip_needs_half_of_it(
+    emulator: Emulator, faces_dir: Path, span: tuple[float, float], is_whole: bool
+) -> None:
+    source = uploaded(faces_dir / "d0.mp4", "auto/d0.mp4")
+    info = probe(faces_dir / "d0.mp4")
+    start_s, end_s = (info.start_s + part * info.duration_s for part in span)
+    clip = Clip(source, start_s if span[0] else 0.0, end_s).to_row()
+    emulator.reset_traffic()
+    frames = cutter()(clip).frames
+    assert (read_from(emulator)[1] >= source.size_bytes) == is_whole
+    assert frames.equals(cutter(fetch="ranges")(clip).frames)
+
+
+def test_a_clip_is_not_blamed_for_a_machine_without_room_for_a_copy(
+    emulator: Emulator, faces_dir: Path, full_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(full_disk))
+    clip = Clip(uploaded(faces_dir / "d19.mp4", "room/d19.mp4")).to_row()
+    with pytest.raises(
+        Unavailable, match=r"room/d19\.mp4: no space left for a copy in .*; free some or set fetch=ranges"
+    ):
+        cutter()(clip)
+    assert list(full_disk.iterdir()) == []
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system in memory with room for less than the smallest video."""
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"needs the right to mount a small disk: {done.stderr.strip()}")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("fetch", ["ranges", "checked", "whole"])
 def test_an_object_that_changed_since_the_plan_is_refused_and_named(
     emulator: Emulator, faces_dir: Path, fetch: str
 ) -> None:

@@ -102,8 +102,21 @@ def test_a_body_that_was_cut_is_read_on(store: GcsStore, emulator: Emulator) -> 
 
 def test_a_bit_that_flipped_is_never_taken(store: GcsStore, emulator: Emulator) -> None:
     store.replace("x", os.urandom(300_000))
-    with failing(emulator, "GET .*alt=media", "flip"), pytest.raises(StorageError, match="arrived damaged"):
+    with failing(emulator, "GET .*alt=media", "flip", 100), pytest.raises(StorageError, match="arrived damaged"):
         store.read("x")
+
+
+@pytest.mark.parametrize("fault", ["flip", "truncate"])
+def test_fifty_damaged_replies_are_asked_for_again(
+    store: GcsStore, emulator: Emulator, tmp_path: Path, fault: str
+) -> None:
+    data = os.urandom(300_000)
+    store.replace("x", data)
+    with failing(emulator, "GET .*alt=media", fault, 50):
+        while len(emulator.fired()) < 50:
+            assert store.read("x") == data
+            store.download("x", tmp_path / "copy")
+            assert (tmp_path / "copy").read_bytes() == data
 
 
 def test_an_upload_whose_acknowledgement_was_lost_counts_as_done(

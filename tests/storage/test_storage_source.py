@@ -7,18 +7,20 @@ from buckets import BUCKET, read_from
 from mien.errors import StorageError
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
-from mien.storage.source import opened, read_small, tar_reader
+from mien.storage.source import Way, opened, read_small, tar_reader
 from mien.storage.tar import Member, member_uri
 from mien.storage.uri import Entry
 from tars import pack
+
+WAYS: tuple[Way, ...] = ("ranges", "checked", "whole")
 
 
 def test_a_local_source_is_read_in_place_while_it_is_as_planned(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"frames")
     planned = Entry("", 6, path.stat().st_mtime_ns)
-    for whole in (False, True):
-        with opened(str(path), planned, whole=whole) as source:
+    for way in WAYS:
+        with opened(str(path), planned, way) as source:
             assert source == str(path)
     os.utime(path, ns=(0, planned.generation + 1))
     with pytest.raises(StorageError, match=r"a\.mp4: has changed since it was planned"), opened(str(path), planned):
@@ -28,12 +30,12 @@ def test_a_local_source_is_read_in_place_while_it_is_as_planned(tmp_path: Path) 
         pass
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_an_object_is_a_seekable_file_that_goes_by_its_place(emulator: Emulator, whole: bool) -> None:
-    uri, data = f"gs://{BUCKET}/source/{whole}.mp4", os.urandom(300_000)
+@pytest.mark.parametrize("way", WAYS)
+def test_an_object_is_a_seekable_file_that_goes_by_its_place(emulator: Emulator, way: Way) -> None:
+    uri, data = f"gs://{BUCKET}/source/{way}.mp4", os.urandom(300_000)
     store = GcsStore(f"gs://{BUCKET}/source")
-    store.replace(f"{whole}.mp4", data)
-    with opened(uri, store.stat(f"{whole}.mp4"), whole=whole) as file:
+    store.replace(f"{way}.mp4", data)
+    with opened(uri, store.stat(f"{way}.mp4"), way) as file:
         assert not isinstance(file, str)
         assert file.name == uri
         assert file.read(10) == data[:10]
@@ -47,7 +49,7 @@ def test_the_local_copy_of_a_whole_object_goes_at_the_end(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     store = GcsStore(f"gs://{BUCKET}/source")
     store.replace("copy.mp4", b"frames")
-    with opened(f"{store.uri}/copy.mp4", store.stat("copy.mp4"), whole=True):
+    with opened(f"{store.uri}/copy.mp4", store.stat("copy.mp4"), "whole"):
         assert [path.name for path in tmp_path.rglob("source")] == ["source"]
     assert list(tmp_path.iterdir()) == []
 
@@ -72,8 +74,8 @@ def test_a_member_of_a_tar_is_a_seekable_file_of_its_own(shard: tuple[Path, dict
     path, expected = shard
     for member in members_of(str(path), Entry("", path.stat().st_size, path.stat().st_mtime_ns)):
         uri = member_uri(str(path), member)
-        for whole in (False, True):
-            with opened(uri, planned(path, member), whole=whole) as file:
+        for way in WAYS:
+            with opened(uri, planned(path, member), way) as file:
                 assert not isinstance(file, str)
                 assert file.name == uri
                 file.seek(-10, os.SEEK_END)
@@ -118,12 +120,12 @@ def test_a_member_in_a_bucket_is_read_by_its_ranges_alone(
     assert [member.name for member in members] == list(expected)
     assert read_from(emulator)[1] < 0.15 * entry.size_bytes, "headers alone"
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for whole in (False, True):
+    for way, num_times in (("ranges", 1), ("checked", 2), ("whole", 1)):
         emulator.reset_traffic()
-        with opened(member_uri(place, members[1]), Entry("", 200_001, entry.generation), whole=whole) as file:
+        with opened(member_uri(place, members[1]), Entry("", 200_001, entry.generation), way) as file:  # type: ignore[arg-type]
             assert not isinstance(file, str)
             assert file.read() == expected["deep/1.mp4"]
-        assert read_from(emulator)[1] == 200_001
+        assert read_from(emulator)[1] == num_times * 200_001
     assert [path.name for path in tmp_path.iterdir()] == ["shard.tar"], "no copy is left"
     store.replace("shard.tar", b"another")
     with (

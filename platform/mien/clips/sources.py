@@ -63,17 +63,18 @@ def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]
             yield from members
 
 
-def has_video(place: str, config: SourcesConfig) -> bool:
-    """Whether there is a video, looking no further than the first.
+def first_video(place: str, config: SourcesConfig) -> Source | None:
+    """The first video, looking no further; of a tar its first member, or the tar itself if it is damaged before that.
 
     Raises:
         PreflightError: There is nothing at the place, or it may not be read.
     """
-    return any(_is_or_has_video(found, config) for found in _found(place, config) if isinstance(found, Source))
-
-
-def _is_or_has_video(source: Source, config: SourcesConfig) -> bool:
-    return not is_tar(source.uri) or tar_shards.has_video(_entry(source), config.suffixes)
+    for found in _found(place, config):
+        if isinstance(found, Source):
+            video = tar_shards.first_in(_entry(found), config.suffixes) if is_tar(found.uri) else found
+            if video is not None:
+                return video
+    return None
 
 
 def _found(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:

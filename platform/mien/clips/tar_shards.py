@@ -62,14 +62,17 @@ def sources_in(shard: Entry, suffixes: Sequence[str]) -> Iterator[Source | Skipp
         yield Skipped(shard.name, f"holds no video (a name ending in {' '.join(suffixes)})")
 
 
-def has_video(shard: Entry, suffixes: Sequence[str]) -> bool:
-    """Whether a tar has a video, or is damaged so that it must be planned as one; headers are read up to the first."""
+def first_in(shard: Entry, suffixes: Sequence[str]) -> Source | None:
+    """The first video of a tar, or the tar itself if it is damaged before one; nothing beyond is read."""
     listing = _Listing(shard, suffixes)
     try:
         with tar_reader(shard.name, shard) as reader:
-            return any(listing.is_video(member) and not member.problem for member in reader.members())
+            for member in reader.members():
+                if listing.is_video(member) and not member.problem:
+                    return Source(member_uri(shard.name, member), member.size_bytes, shard.generation)
     except StorageError:
-        return True
+        return Source(shard.name, shard.size_bytes, shard.generation)
+    return None
 
 
 def packed_videos(shard: Entry, suffixes: Sequence[str]) -> Iterator[PackedVideo]:

@@ -38,6 +38,11 @@ WORKER_ENVIRONMENT = {
 GCS_ERRORS = ("Retry policy exhausted", "UNAVAILABLE", "429", "503", "Connection reset", "does not answer")
 """Messages of a bucket that Ray Data tries again; by itself it knows those of AWS alone."""
 
+_BLOCKS_AHEAD = 64
+"""Blocks that a task may have ready before the driver asks. The driver asks ten times a second, and with Ray's two the
+plan is handed out at eleven clips a second, however large the cluster. Blocks of the plan are small; a task that cuts
+makes few."""
+
 
 class ClusterConfig(Config):
     """Where Ray runs."""
@@ -104,6 +109,7 @@ def _set_up_ray_data() -> None:
     """Ray's bars, notes and traces stay off the terminal, which shows ours; its log files keep everything."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context._max_num_blocks_in_streaming_gen_buffer = _BLOCKS_AHEAD
     context.retried_io_errors = [*dict.fromkeys([*context.retried_io_errors, *GCS_ERRORS])]
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):

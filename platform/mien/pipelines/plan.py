@@ -11,7 +11,7 @@ import numpy as np
 
 from mien.clips.clip import Clip, Skipped, Source
 from mien.clips.sampling import ClipsConfig, WholeConfig
-from mien.clips.sources import SourcesConfig, find_videos, has_video
+from mien.clips.sources import SourcesConfig, find_videos, first_video
 from mien.config import Config
 from mien.datasets import ids, index
 from mien.errors import ConfigError, MediaError, PreflightError, StorageError, Unavailable
@@ -141,15 +141,17 @@ def probed(source: Source, limits: LimitsConfig) -> VideoInfo:
         raise MediaError(str(error)) from None
 
 
-def require_video(config: PlanConfig) -> None:
-    """Make sure that the source has a video, before anything is written.
+def require_video(config: PlanConfig) -> Source:
+    """Make sure that the source has a video, before anything is written; returns the first.
 
     Raises:
         ConfigError: No source is given.
         PreflightError: There is nothing at the source, or no video in it.
     """
-    if not has_video(_source(config), config.sources):
+    first = first_video(_source(config), config.sources)
+    if first is None:
         raise _no_video(config)
+    return first
 
 
 def _source(config: PlanConfig) -> str:

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from mien import assets
 from mien.config import fingerprint
@@ -12,7 +12,9 @@ from mien.errors import ConfigError, MienError, PreflightError, StorageError
 from mien.features.registry import Resolved, resolve
 from mien.log import logger
 from mien.pipelines.plan import require_video
-from mien.storage.uri import Store, canonical, contains, is_bucket, open_store
+from mien.storage.source import opened
+from mien.storage.tar import is_tar
+from mien.storage.uri import Entry, Store, canonical, contains, is_bucket, open_store
 from mien.video.limits import missing_decoders
 
 
@@ -99,8 +101,11 @@ def _require_places(config: Any) -> None:
 
 
 def _source(config: Any) -> str:
-    """There is a video, and it may be listed; whether it may be read shows with the first clip."""
-    require_video(config)
+    """There is a video, and it may be listed; in a bucket, where one right is for all, it may be read as well."""
+    first = require_video(config)
+    if is_bucket(first.uri) and first.size_bytes and not is_tar(first.uri):  # a damaged tar has been read
+        with opened(first.uri, Entry(first.uri, first.size_bytes, first.generation)) as file:
+            cast("BinaryIO", file).read(1)
     return _place(canonical(config.source))
 
 

@@ -25,13 +25,16 @@ from mien.faces.detect import Detector, centre
 from mien.faces.follow import FacesConfig, Followed, TrackSummary, choose, follow
 from mien.features.extractor import Extractor
 from mien.schema import FACE_DETECTED
-from mien.storage.source import opened
+from mien.storage.source import Way, opened
 from mien.storage.uri import Entry
 from mien.video.decode import Frame, Span, decode, ticks
 from mien.video.probe import VideoInfo, probe
 
 _SLACK = 0.1
 """Share of a candidate that may be without a frame at its end, where frames come at uneven times."""
+
+_WAYS: dict[str, Way] = {"auto": "ranges", "ranges": "ranges", "checked": "checked", "whole": "whole"}
+"""How a video in a bucket is read, by `fetch`."""
 
 Crops = dict[int, Any]
 """Track -> its crop in one frame: a JPEG, or pixels where crops are stored raw."""
@@ -55,7 +58,7 @@ class Scorer:
         """
         planned = Entry(source.uri, source.size_bytes, source.generation)
         try:
-            with opened(source.uri, planned, whole=self._config.fetch == "whole") as file:
+            with opened(source.uri, planned, _WAYS[self._config.fetch]) as file:
                 return self._chosen(source, file)
         except Unavailable:
             raise

@@ -9,17 +9,22 @@ import os
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import google_crc32c
 from google.api_core import exceptions
 from google.cloud import storage
+from google.cloud.storage.exceptions import DataCorruption
 
 from mien.errors import AlreadyExists, StorageError
 from mien.storage.gcs_client import bounds, client, pinned, project, translated
 from mien.storage.uri import GCS, Entry
 
+T = TypeVar("T")
+
+_MAX_DAMAGED = 3
 _MAX_FETCHED = 16
 """Local copies that `fetch` keeps; a shard is about 64 to 256 MB."""
 
@@ -61,7 +66,7 @@ class GcsStore:
     def read(self, name: str) -> bytes:
         """All bytes of one object, checked."""
         with translated(self._name(name)):
-            return bytes(self._blob(name).download_as_bytes(checksum="crc32c", **bounds()))
+            return _intact(lambda: bytes(self._blob(name).download_as_bytes(checksum="crc32c", **bounds())))
 
     def read_range(self, name: str, start: int, stop: int, generation: int | None = None) -> bytes:
         """Bytes [start, stop) of one object, of exactly the given generation. Nobody checks a range."""
@@ -79,7 +84,8 @@ class GcsStore:
     def download(self, name: str, path: Path, generation: int | None = None) -> None:
         """Write one object to a local file, checked."""
         with translated(self._name(name)), pinned(self._name(name)):
-            self._blob(name, generation).download_to_filename(str(path), checksum="crc32c", **bounds())
+            blob = self._blob(name, generation)
+            _intact(lambda: blob.download_to_filename(str(path), checksum="crc32c", **bounds()))
 
     def stat(self, name: str) -> Entry:
         """Size and generation of one object."""
@@ -137,6 +143,14 @@ class GcsStore:
         with translated(self._name(name)):
             blob = client().bucket(self._bucket).get_blob(self._prefix + name, **bounds())
         return blob is not None and blob.size == path.stat().st_size and blob.crc32c == _crc32c(path)
+
+
+def _intact(download: Callable[[], T]) -> T:
+    """What a download gives, tried again when it arrives damaged: the client itself does not."""
+    for _ in range(_MAX_DAMAGED):
+        with contextlib.suppress(DataCorruption):
+            return download()
+    return download()
 
 
 def _crc32c(path: Path) -> str:

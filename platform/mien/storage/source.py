@@ -1,33 +1,41 @@
 """One source file as it stood when it was planned: opened unchanged, or refused. A member of a tar is a source, too."""
 
 import contextlib
+import errno
 import io
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
-from mien.errors import StorageError
+from mien.errors import StorageError, Unavailable
 from mien.storage.local import translated
-from mien.storage.ranges import MAX_FETCH_BYTES, RangeFile
+from mien.storage.ranges import RangeFile
 from mien.storage.tar import Fetch, TarReader, is_tar, split_member
 from mien.storage.uri import GCS, Entry, is_bucket
 
+Way = Literal["ranges", "checked", "whole"]
+"""How an object is read: the ranges that are asked for; each of them until two replies agree; all of it, by its sum."""
+
+_MAX_READS = 6
+
 
 @contextlib.contextmanager
-def opened(uri: str, planned: Entry, *, whole: bool = False) -> Iterator[str | BinaryIO]:
+def opened(uri: str, planned: Entry, way: Way = "ranges") -> Iterator[str | BinaryIO]:
     """A local path, or a seekable file over an object or a member of a tar, of exactly the size and generation planned.
 
     Args:
         uri: Canonical place.
         planned: What it was, the generation being that of the tar for a member; the name is not looked at.
-        whole: Download an object first, and check it against its sum, instead of reading the ranges that are needed.
-            A member has no sum.
+        way: How an object of a bucket is read; a file on a local disk is read in place. A member of a tar has no sum of
+            its own: `whole` reads ranges of it, too.
 
     Raises:
         StorageError: It is gone, may not be read, or has changed since; or it is a tar that could not be planned from.
+        Unavailable: The bucket does not answer, or this machine has no room for all of an object.
     """
     packed = split_member(uri)
     if packed is None and is_tar(uri):
@@ -35,15 +43,15 @@ def opened(uri: str, planned: Entry, *, whole: bool = False) -> Iterator[str | B
     if packed is None and not is_bucket(uri):
         _require_unchanged(uri, planned.size_bytes, planned.generation)
         yield uri
-        return
-    place, offset = (packed.tar, packed.offset) if packed else (uri, 0)
-    with _ranges(place, None if packed else planned.size_bytes, planned.generation) as fetch:
-        file = RangeFile(partial(_shifted, fetch, offset), planned.size_bytes, uri)
-        if not (whole and is_bucket(place)):
-            yield cast("BinaryIO", file)
-            return
-    with _copy(file, uri, None if packed else planned.generation) as copy:
-        yield copy
+    elif packed is None and way == "whole":
+        store, name = _object(uri)
+        with _whole(store, name, planned.generation, uri) as file:
+            yield file
+    else:
+        place, offset = (packed.tar, packed.offset) if packed else (uri, 0)
+        with _ranges(place, None if packed else planned.size_bytes, planned.generation) as fetch:
+            fetch = partial(_agreed, fetch, place) if way == "checked" and is_bucket(place) else fetch
+            yield cast("BinaryIO", RangeFile(partial(_shifted, fetch, offset), planned.size_bytes, uri))
 
 
 @contextlib.contextmanager
@@ -80,14 +88,19 @@ def _refuse(uri: str, planned: Entry) -> None:
     raise StorageError(f"{uri}: is a tar, not a video; plan its members again into a new output")
 
 
+def _object(uri: str) -> tuple[Any, str]:
+    """The store of a bucket, and the name of an object in it."""
+    from mien.storage.gcs import GcsStore
+
+    bucket, _, name = uri.removeprefix(GCS).partition("/")
+    return GcsStore(GCS + bucket), name
+
+
 @contextlib.contextmanager
 def _ranges(uri: str, size_bytes: int | None, generation: int) -> Iterator[Fetch]:
     """Ranges of a file or an object, of exactly the generation (and size, where it is known) that was planned."""
     if is_bucket(uri):
-        from mien.storage.gcs import GcsStore
-
-        bucket, _, name = uri.removeprefix(GCS).partition("/")
-        yield partial(_range, GcsStore(GCS + bucket), name, generation)
+        yield partial(_range, *_object(uri), generation)
         return
     _require_unchanged(uri, size_bytes, generation)
     with translated(uri):
@@ -96,10 +109,6 @@ def _ranges(uri: str, size_bytes: int | None, generation: int) -> Iterator[Fetch
         yield partial(_local_range, uri, descriptor)
     finally:
         os.close(descriptor)
-
-
-def _range(store: Any, name: str, generation: int, start: int, stop: int) -> bytes:
-    return bytes(store.read_range(name, start, stop, generation))
 
 
 def _local_range(uri: str, descriptor: int, start: int, stop: int) -> bytes:
@@ -111,18 +120,28 @@ def _shifted(fetch: Fetch, offset: int, start: int, stop: int) -> bytes:
     return fetch(offset + start, offset + stop)
 
 
-@contextlib.contextmanager
-def _copy(ranges: RangeFile, uri: str, generation: int | None) -> Iterator[BinaryIO]:
-    """A local copy of an object, or without a generation of a member of a tar."""
-    from mien.storage.gcs import GcsStore
+def _range(store: Any, name: str, generation: int, start: int, stop: int) -> bytes:
+    return bytes(store.read_range(name, start, stop, generation))
 
-    bucket, _, name = uri.removeprefix(GCS).partition("/")
-    store = GcsStore(GCS + bucket)
-    scratch = store.scratch()
+
+def _agreed(fetch: Fetch, uri: str, start: int, stop: int) -> bytes:
+    """A range that came twice alike: the service has no sum for one, and a bit that flips does not do so twice."""
+    seen = set[bytes]()
+    for _ in range(_MAX_READS):
+        data = fetch(start, stop)
+        if data in seen:
+            return data
+        seen.add(data)
+    raise StorageError(f"{uri}: bytes {start} to {stop} came differently {_MAX_READS} times; look at the network")
+
+
+@contextlib.contextmanager
+def _whole(store: Any, name: str, generation: int, uri: str) -> Iterator[BinaryIO]:
+    """A local copy, checked; a full disk says nothing of the object, so that no clip is to blame."""
+    with _room(uri):
+        scratch = store.scratch()
     try:
-        if generation is None:
-            _write(ranges, scratch / "source")
-        else:
+        with _room(uri):
             store.download(name, scratch / "source", generation)
         with io.BufferedReader(_Copy(scratch / "source", uri)) as file:
             yield file
@@ -130,10 +149,16 @@ def _copy(ranges: RangeFile, uri: str, generation: int | None) -> Iterator[Binar
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _write(ranges: RangeFile, path: Path) -> None:
-    with translated(path), path.open("wb") as file:
-        while piece := ranges.read(MAX_FETCH_BYTES):
-            file.write(piece)
+@contextlib.contextmanager
+def _room(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        place = tempfile.gettempdir()
+        remedy = "free some or set fetch=ranges, and run the same command, it resumes"
+        raise Unavailable(f"{uri}: no space left for a copy in {place} of this machine; {remedy}") from error
 
 
 class _Copy(io.FileIO):
@@ -150,5 +175,5 @@ def _require_unchanged(uri: str, size_bytes: int | None, generation: int) -> Non
             stat = Path(uri).stat()
     except StorageError as error:
         raise StorageError(f"{error}; bring it back and use --retry-failed") from None
-    if (size_bytes or stat.st_size, generation) != (stat.st_size, stat.st_mtime_ns):
+    if (size_bytes in (None, stat.st_size), generation) != (True, stat.st_mtime_ns):
         raise StorageError(f"{uri}: has changed since it was planned; plan it again into a new output")
