@@ -21,8 +21,7 @@ import psutil
 from mien import schema
 from mien.clips.clip import Clip, Source
 from mien.datasets import index
-from mien.pipelines.plan import pending
-from mien.pipelines.stages import drop_done
+from mien.pipelines.handout import drop_done, pending
 from mien.storage.local import LocalStore
 
 MANY, FEW = 1_000_000, 100_000
@@ -79,8 +78,9 @@ def to_first_clip(folder: Path) -> int:
     """What a resumed run does until it has the first clip to run, without Ray; returns how many there are."""
     store = LocalStore(folder)
     left = pending(store, retry_failed=False)
-    first = next(part for table in index.read_plan(store) if (part := drop_done(table, left.skip)).num_rows)
-    del first
+    first = left.slices[0]
+    part = index.read_parquet(store, first.file).slice(first.start, first.stop - first.start)
+    assert drop_done(part, left.skip).num_rows
     return left.num_left
 
 

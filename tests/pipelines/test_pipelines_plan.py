@@ -8,14 +8,13 @@ from mien.errors import ConfigError, PreflightError
 from mien.pipelines.plan import (
     PlanConfig,
     Planner,
-    pending,
     preview_plan,
     require_video,
     standing_plan,
     write_plan,
 )
 from mien.storage.local import LocalStore
-from sample_datasets import make_clip, write_failure
+from sample_datasets import make_clip
 
 
 @pytest.fixture
@@ -110,17 +109,3 @@ def test_sources_of_the_standing_plan_are_counted_across_its_files(tmp_path: Pat
     report, rows = standing_plan(store, num_rows=5)
     assert (report.num_clips, report.num_sources, report.source_bytes) == (10, 3, 1000 + 1001 + 1002)
     assert rows == [clip.to_row() for clip in clips[:5]]
-
-
-def test_pending_is_what_no_record_names(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "out")
-    clips = [Clip(make_clip(number).source, 1.0, 3.5) for number in range(5)]
-    index.write_plan(store, (clip.to_row() for clip in clips), rows_per_file=2)
-    assert pending(store, retry_failed=False)[:2] == (5, 2.5)
-    assert pending(store, retry_failed=False).num_left == 5
-    write_failure(store, clips[0], "a")
-    write_failure(store, clips[3], "b")
-    left = pending(store, retry_failed=False)
-    assert [clip_id.decode() for clip_id in left.skip] == sorted([clips[0].clip_id, clips[3].clip_id])
-    assert left.num_left == 3
-    assert pending(store, retry_failed=True).num_left == 5

@@ -7,7 +7,7 @@ import ray
 
 from mien.errors import ConfigError, PreflightError
 from mien.pipelines.cluster import ClusterConfig
-from mien.pipelines.pools import PoolConfig, clips_per_task, num_at_most, num_that_fit, num_to_start, require_room
+from mien.pipelines.pools import PoolConfig, actor_pool, clips_per_task, num_that_fit, num_to_start, require_room
 from mien.pipelines.serialize import SerializeConfig
 
 LOCAL = ClusterConfig(address="local")
@@ -64,11 +64,18 @@ def test_a_pool_starts_with_what_half_of_two_cpus_hold(
     assert num_to_start(PoolConfig(**pool)) == num_workers
 
 
-def test_a_local_ray_does_not_grow_a_pool_and_a_cluster_does(local_ray: None) -> None:
-    half = PoolConfig(num_cpus=0.5)
-    assert num_at_most(LOCAL, half) == num_to_start(half)
-    assert num_at_most(ClusterConfig(address="10.0.0.1:6379"), half) is None
-    assert num_at_most(LOCAL, PoolConfig(num_cpus=0.5, max_workers=1)) == 1
+def sizes(cluster: ClusterConfig, **values: Any) -> tuple[int, int | float, int]:
+    strategy = actor_pool(cluster, PoolConfig(num_cpus=0.5, **values))
+    return strategy.min_size, strategy.max_size, strategy.initial_size
+
+
+def test_a_local_ray_does_not_grow_a_pool_and_a_cluster_does_and_gives_back(local_ray: None) -> None:
+    assert sizes(LOCAL) == (2, 2, 2)
+    assert sizes(LOCAL, max_workers=1) == (1, 1, 1)
+    elsewhere = ClusterConfig(address="10.0.0.1:6379")
+    assert sizes(elsewhere) == (1, math.inf, 2)
+    assert sizes(elsewhere, min_workers=3, max_workers=9) == (3, 9, 3)
+    assert sizes(elsewhere, max_workers=1) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(

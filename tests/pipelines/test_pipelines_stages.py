@@ -61,15 +61,6 @@ def test_forward_passes_are_filled_across_clips() -> None:
     assert extractor.sizes == [8, 8, 2]  # 3 of 6 frames have a face, 6 clips: 18 crops, 8 at a time
 
 
-def test_done_clips_are_dropped_from_the_plan() -> None:
-    clips = [make_clip(number) for number in range(5)]
-    plan = pa.table({"clip_id": [clip.clip_id for clip in clips]})
-    done = np.array(sorted(clips[n].clip_id.encode() for n in (1, 3)), "S32")
-    left = stages.drop_done(plan, done).column("clip_id").to_pylist()
-    assert left == [clips[n].clip_id for n in (0, 2, 4)]
-    assert stages.drop_done(plan, done[:0]).num_rows == 5
-
-
 def row_of(path: Path) -> dict[str, Any]:
     stat = path.stat()
     return Clip(Source(str(path), stat.st_size, stat.st_mtime_ns)).to_row()

@@ -1,9 +1,10 @@
 import os
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from buckets import BUCKET, read_from
+from buckets import BUCKET, failing, read_from
 from mien.errors import StorageError
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
@@ -12,7 +13,7 @@ from mien.storage.tar import Member, member_uri
 from mien.storage.uri import Entry
 from tars import pack
 
-WAYS: tuple[Way, ...] = ("ranges", "checked", "whole")
+WAYS = get_args(Way)
 
 
 def test_a_local_source_is_read_in_place_while_it_is_as_planned(tmp_path: Path) -> None:
@@ -146,3 +147,30 @@ def test_a_small_file_beside_a_video_is_read_wherever_it_lies(tmp_path: Path) ->
     tar = pack(tmp_path / "a.tar", {"a.mp4": b"video", "a.srt": b"packed"})
     member = members_of(str(tar), Entry("", tar.stat().st_size, tar.stat().st_mtime_ns))[1]
     assert read_small(member_uri(str(tar), member), planned(tar, member), 100) == b"packed"
+
+
+def test_a_bit_that_flips_in_a_range_is_seen_fifty_times_of_fifty(emulator: Emulator) -> None:
+    data = os.urandom(4_000_000)
+    store = GcsStore(f"gs://{BUCKET}/source")
+    store.replace("flips.mp4", data)
+    entry = store.stat("flips.mp4")
+    for number in range(50):
+        with (
+            failing(emulator, "GET .*flips.*alt=media", "flip"),
+            opened(f"{store.uri}/flips.mp4", entry, "checked") as file,
+        ):
+            assert not isinstance(file, str)
+            file.seek(number * 70_000)
+            assert file.read(50_000) == data[number * 70_000 :][:50_000]
+
+
+def test_a_range_that_never_comes_twice_alike_is_told(emulator: Emulator) -> None:
+    store = GcsStore(f"gs://{BUCKET}/source")
+    store.replace("never.mp4", bytes(300_000))
+    with (
+        failing(emulator, "GET .*never.*alt=media", "flip", 100),
+        opened(f"{store.uri}/never.mp4", store.stat("never.mp4"), "checked") as file,
+    ):
+        assert not isinstance(file, str)
+        with pytest.raises(StorageError, match=r"never\.mp4: bytes 0 to \d+ came differently 6 times"):
+            file.read(1000)

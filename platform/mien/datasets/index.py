@@ -24,7 +24,7 @@ from mien.datasets.merge import PART_ROWS, Merge, Merged
 from mien.datasets.shard import readable, require_plain
 from mien.datasets.staging import place_of
 from mien.datasets.tables import TableFile, parquet_bytes, rows_to_table
-from mien.errors import DatasetError, StorageError
+from mien.errors import DatasetError, StorageError, Unavailable
 from mien.storage.commit import commit_files, first_commit, parse, read_commits, sum_up
 from mien.storage.local import translated
 from mien.storage.uri import Store
@@ -50,9 +50,12 @@ def read_parquet(store: Store, name: str, columns: Sequence[str] | None = None) 
 
     Raises:
         DatasetError: It is absent or damaged.
+        Unavailable: The bucket does not answer.
     """
     try:
         data = store.read(name)
+    except Unavailable:
+        raise
     except StorageError as error:
         raise DatasetError(f"{store.uri}: has no {name}: {error}") from None
     with readable(f"{store.uri}/{name}", "is damaged"):

@@ -1,19 +1,16 @@
 """The plan: one row per clip, written before anything is decoded."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from mien.clips.clip import Clip, Skipped, Source
 from mien.clips.sampling import ClipsConfig, WholeConfig
 from mien.clips.sources import SourcesConfig, find_videos, first_video
 from mien.config import Config
-from mien.datasets import ids, index
+from mien.datasets import index
 from mien.errors import ConfigError, MediaError, PreflightError, StorageError, Unavailable
 from mien.log import logger, printable
 from mien.pipelines.cap import memory_cap
@@ -201,31 +198,3 @@ def standing_plan(store: Store, num_rows: int = NUM_SHOWN) -> tuple[PlanReport, 
                 count.update(sources=1, bytes=size_bytes)
             last_source = uri
     return PlanReport(count["clips"], count["sources"], 0, count["bytes"]), first
-
-
-class Pending(NamedTuple):
-    """What is planned, and what of it is done."""
-
-    num_clips: int
-    mean_s: float
-    """Seconds of video in a clip, on average; infinite if one ends where its video does."""
-    skip: np.ndarray
-    """Sorted ids of the clips that are not run."""
-    started_at: float = 0.0
-    """Unix time at which the run began to look."""
-
-    @property
-    def num_left(self) -> int:
-        """Clips to run."""
-        return max(0, self.num_clips - len(self.skip))
-
-
-def pending(store: Store, retry_failed: bool) -> Pending:
-    """Set the plan against the commit records: two listings, and each file of both is read once."""
-    started_at, (made, failed) = time.time(), index.committed(store)
-    num_clips, total_s = 0, 0.0
-    for part in index.read_plan(store, ["start_s", "end_s"]):
-        num_clips += part.num_rows
-        total_s += float(np.sum(part.column("end_s").to_numpy() - part.column("start_s").to_numpy()))
-    skip = made if retry_failed else ids.distinct(np.concatenate([made, failed]))
-    return Pending(num_clips, total_s / max(1, num_clips), skip, started_at)

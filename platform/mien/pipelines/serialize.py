@@ -32,17 +32,9 @@ from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, cause_of, session
 from mien.pipelines.cut import CutConfig
 from mien.pipelines.estimate import EstimateConfig
-from mien.pipelines.plan import (
-    NUM_SHOWN,
-    Pending,
-    PlanConfig,
-    Planner,
-    PlanReport,
-    pending,
-    preview_plan,
-    write_plan,
-)
-from mien.pipelines.pools import CutPoolConfig, PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
+from mien.pipelines.handout import Pending, handed_out, pending
+from mien.pipelines.plan import NUM_SHOWN, PlanConfig, Planner, PlanReport, preview_plan, write_plan
+from mien.pipelines.pools import CutPoolConfig, PoolConfig, actor_pool, clips_per_task, require_room
 from mien.pipelines.preflight import Ready, preflight, require_output
 from mien.pipelines.progress import Progress
 from mien.pipelines.scored_plan import is_scored, scored_clips
@@ -50,7 +42,7 @@ from mien.pipelines.sink import ShardSink, Target
 from mien.pipelines.tally import Tally
 from mien.storage import lease
 from mien.storage.commit import new_write_id
-from mien.storage.uri import Store, arrow_place, canonical, open_store
+from mien.storage.uri import Store, canonical, open_store
 
 _NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview", "min_free_gb", "fetch", "estimate"}
 """Keys that do not change what is in the dataset: they may differ when a run is resumed."""
@@ -307,11 +299,8 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
     """The pipeline as a diagram."""
     cut, features = config.workers.cut, config.workers.features
     per_task = config.workers.clips_per_task or clips_per_task(left.num_left, left.mean_s)
-    place, filesystem = arrow_place(f"{store.uri}/{index.PLAN_FOLDER}")
-    clips = ray.data.read_parquet(place, filesystem=filesystem)
-    # 1:1 without what is done; the ids travel once, through the object store.
-    clips = clips.map_batches(stages.DropDoneStage(ray.put(left.skip)), batch_format="pyarrow")
-    clips = clips.repartition(target_num_rows_per_block=per_task)
+    # 1:N slice of the plan → clips that are not done, in groups, a few ahead of the workers.
+    clips = handed_out(store.uri, left, per_task)
     # 1:1 clip → all frames of its face tracks, as one row that is never split. One decoder thread, so one CPU.
     clips = clips.map_batches(
         stages.CutStage(config, ray.put(ready.models), tally),
@@ -331,9 +320,7 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
             batch_size=None,  # what one task cut
             batch_format="pyarrow",
             **features.demands,
-            compute=ray.data.ActorPoolStrategy(
-                min_size=num_to_start(features), max_size=num_at_most(config.cluster, features)
-            ),
+            compute=actor_pool(config.cluster, features),
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
     metadata = {"version": mien.__version__, "models": _model_facts(ready.models, extractor)}

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from mien.datasets import ids
 from mien.datasets.effort import Busy, Stopwatch
 from mien.datasets.frames import deserialize, serialize, values_of, with_column
 from mien.errors import ClipError, FaceError, LimitExceeded, MediaError, Unavailable
@@ -39,23 +38,6 @@ HARD = 2.0
 def names(config: Any) -> list[str]:
     """The stages of a run, in their order."""
     return [CUT, *([FEATURES] if config.features is not None else [])]
-
-
-def drop_done(plan: pa.Table, done: np.ndarray) -> pa.Table:
-    """Rows of the plan whose id is not among the sorted ids that are done."""
-    return plan.filter(pa.array(~ids.are_among(ids.from_column(plan.column("clip_id")), done)))
-
-
-class DropDoneStage:
-    """Drops the clips that earlier runs finished."""
-
-    def __init__(self, done: Any) -> None:
-        """Take a reference to their sorted ids: Ray does not resolve one that stands among `fn_args`."""
-        self._done = done
-
-    def __call__(self, plan: pa.Table) -> pa.Table:
-        """The rows of the plan that are left."""
-        return drop_done(plan, ray.get(self._done))
 
 
 class CutStage:
