@@ -79,6 +79,9 @@ PLAN = (
     Column("end_s", "float64", (), "s", "end of the clip, exclusive; infinity for the end of the video"),
     Column("reason", TEXT, (), "", "rule that chose the clip"),
     Column("subject", TEXT, (), "", "who is in it, empty where unknown"),
+    Column("clip_score", "float64", (), "", "weighted sum of the two below; null for clips not chosen by score"),
+    Column("score_variation", "float64", (), "", "expression variation: 0 for none, at most 1.5; null for others"),
+    Column("score_stability", "float64", (), "", "position stability: 1 for a face that stays; null for others"),
 )
 """Rows of plan/*.parquet, one per clip, written before anything is decoded."""
 
@@ -103,7 +106,7 @@ INDEX = (
 
 FAILURES = (
     *PLAN,
-    Column("stage", TEXT, (), "", "where it failed: open, decode, faces, features"),
+    Column("stage", TEXT, (), "", "where it failed: plan, open, decode, faces, features"),
     Column("error_type", TEXT, (), "", "class of the error"),
     Column("error", TEXT, (), "", "what was wrong"),
     Column("attempts", "int64", (), "", "how often it was tried"),

@@ -1,7 +1,7 @@
 import math
 
 from mien import schema
-from mien.clips.clip import Clip, Source
+from mien.clips.clip import Clip, Scores, Source, unfit, why_unfit
 
 SOURCE = Source("/videos/a.mp4", 1000, 7)
 
@@ -33,3 +33,17 @@ def test_a_row_has_the_columns_of_the_plan() -> None:
     row = Clip(SOURCE).to_row()
     assert list(row) == schema.names(schema.PLAN)
     assert row["end_s"] == math.inf
+
+
+def test_scores_are_columns_and_do_not_change_the_id() -> None:
+    scored = Clip(SOURCE, scores=Scores(0.5, 0.25, 0.75))
+    assert scored.clip_id == Clip(SOURCE).clip_id
+    row = scored.to_row()
+    assert (row["clip_score"], row["score_variation"], row["score_stability"]) == (0.5, 0.25, 0.75)
+    assert Clip(SOURCE).to_row()["clip_score"] is None
+
+
+def test_a_source_without_a_clip_carries_its_reason() -> None:
+    assert why_unfit(unfit(SOURCE, "is too short").to_row()) == "is too short"
+    assert why_unfit(Clip(SOURCE).to_row()) == ""
+    assert unfit(SOURCE, "is too short").clip_id != Clip(SOURCE).clip_id

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.clips.clip import Source
-from mien.clips.sources import Skipped, SourcesConfig, find_videos
+from mien.clips.clip import Skipped, Source
+from mien.clips.sources import SourcesConfig, find_videos
 from mien.errors import ConfigError, PreflightError
 
 

@@ -7,7 +7,7 @@ import ray
 
 from mien.errors import ConfigError, PreflightError
 from mien.pipelines.cluster import ClusterConfig
-from mien.pipelines.pools import PoolConfig, actor_pool, clips_per_task, num_to_start, require_room
+from mien.pipelines.pools import PoolConfig, actor_pool, clips_per_task, num_that_fit, num_to_start, require_room
 from mien.pipelines.serialize import SerializeConfig
 
 LOCAL = ClusterConfig(address="local")
@@ -97,3 +97,19 @@ def test_labels_choose_the_machines(local_ray: None) -> None:
         require_room(LOCAL, "cut", PoolConfig(labels=("market=spot",)))
     node_id = ray.remote(lambda: ray.get_runtime_context().get_node_id())
     assert ray.get(node_id.options(**PoolConfig(labels=here).demands).remote()) == node["NodeID"]
+
+
+@pytest.mark.parametrize(
+    ("values", "num"),
+    [
+        ({}, 2),
+        ({"num_cpus": 0.5}, 4),
+        ({"num_cpus": 2}, 1),
+        ({"num_cpus": 0.5, "max_workers": 3}, 3),
+        ({"num_cpus": 2, "min_workers": 5}, 5),
+        ({"num_cpus": 1, "num_gpus": 1}, 1),  # one at least: it may come with a machine that joins
+        ({"num_cpus": 1, "memory_gb": 1e6}, 1),
+    ],
+)
+def test_a_pool_that_runs_alone_may_hold_the_whole_cluster(local_ray: None, values: dict[str, float], num: int) -> None:
+    assert num_that_fit(PoolConfig.parse(values, "test")) == num

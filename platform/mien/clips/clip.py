@@ -3,9 +3,13 @@
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mien.schema import CLIP_ID_CHARS
+from mien.storage.uri import Entry
+
+_UNFIT = "unfit: "
 
 
 class Source(NamedTuple):
@@ -15,6 +19,25 @@ class Source(NamedTuple):
     size_bytes: int
     generation: int
     subject: str = ""
+    labels: str = ""
+    """JSON object of what else is known of it, such as age or gender, its keys sorted; empty for nothing."""
+    sidecars: tuple[Entry, ...] = ()
+    """What lies beside a video in a tar; each is named by its place."""
+
+
+class Skipped(NamedTuple):
+    """What was not taken, and why."""
+
+    path: str
+    why: str
+
+
+class Scores(NamedTuple):
+    """How good a clip is that was chosen among candidates; None of any other."""
+
+    score: float | None = None
+    variation: float | None = None
+    stability: float | None = None
 
 
 class Clip(NamedTuple):
@@ -24,6 +47,7 @@ class Clip(NamedTuple):
     start_s: float = 0.0
     end_s: float = math.inf
     reason: str = "whole"
+    scores: Scores = Scores()
 
     @property
     def clip_id(self) -> str:
@@ -43,4 +67,18 @@ class Clip(NamedTuple):
             "end_s": self.end_s,
             "reason": self.reason,
             "subject": self.source.subject,
+            "clip_score": self.scores.score,
+            "score_variation": self.scores.variation,
+            "score_stability": self.scores.stability,
         }
+
+
+def unfit(source: Source, why: str) -> Clip:
+    """A clip that fails with a reason: a source from which no clip can be chosen is not dropped in silence."""
+    return Clip(source, reason=f"{_UNFIT}{why}")
+
+
+def why_unfit(row: Mapping[str, Any]) -> str:
+    """The reason that `unfit` gave to a row of the plan; empty for any other."""
+    reason = str(row["reason"])
+    return reason.removeprefix(_UNFIT) if reason.startswith(_UNFIT) else ""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mien.clips.clip import Clip, Source
+from mien.clips.scoring import ScoredConfig
 from mien.config import Config
 from mien.errors import MediaError
 from mien.video.probe import VideoInfo
@@ -57,4 +58,4 @@ class StrideConfig(Config):
                 yield Clip(source, start_s, clip_end_s, f"stride {self.length_s:g}/{self.stride_s:g} s")
 
 
-ClipsConfig = Annotated[WholeConfig | StrideConfig, Field(discriminator="kind")]
+ClipsConfig = Annotated[WholeConfig | StrideConfig | ScoredConfig, Field(discriminator="kind")]

@@ -1,30 +1,36 @@
-"""Which files are the videos: a folder, one file or a glob pattern, in a fixed order."""
+"""Which files are the videos: a folder, one file or a glob pattern, and tars of videos in them, in a fixed order."""
 
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from pydantic import field_validator
 
-from mien.clips.clip import Source
+from mien.clips import tar_shards
+from mien.clips.clip import Skipped, Source
 from mien.config import Config
 from mien.errors import PreflightError, StorageError
+from mien.storage.ahead import ahead
 from mien.storage.local import translated
+from mien.storage.tar import is_tar, split_member
 from mien.storage.uri import GCS, Entry, canonical, is_bucket
 
 _GLOB = re.compile(r"[*?\[]")
+_COMPRESSED_TAR = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lzma|lz4|z))$")
 
 
 class SourcesConfig(Config):
     """Which files count as videos and who is in them."""
 
     suffixes: tuple[str, ...] = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts")
-    """Endings, in any case, by which a file of a folder is taken for a video."""
+    """Endings, in any case, by which a file of a folder, or a member of a .tar, is taken for a video."""
 
     subject_pattern: str | None = None
-    """Regular expression searched in the file's name without ending; its first group is the subject."""
+    """Regular expression searched in the file's name without ending; its first group is the subject. Where it finds
+    none, the .json beside a video in a tar may tell: `{"subject": "anna", "age": 30}`."""
 
     @field_validator("subject_pattern")
     @classmethod
@@ -39,26 +45,65 @@ class SourcesConfig(Config):
         return pattern
 
 
-class Skipped(NamedTuple):
-    """A file that was not taken, and why."""
-
-    path: str
-    why: str
-
-
 def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
-    """Every video of a folder (with its sub-folders), of a glob pattern, or the one file named.
+    """Every video of a folder (with its sub-folders), of a glob pattern, or the one file named; in a tar, its members.
 
-    A file that is named outright is taken whatever its ending: what is wrong with it shows when it is opened.
+    A file that is named outright is taken whatever its ending: what is wrong with it shows when it is opened. Tars are
+    listed several at a time, since a bucket answers slowly.
 
     Raises:
         PreflightError: There is nothing at the place, or it may not be read.
     """
+    for holds_tars, found in groupby(_found(place, config), _is_shard):
+        if not holds_tars:
+            yield from found
+            continue
+        shards = (shard for shard in found if isinstance(shard, Source))
+        for members in ahead(partial(_in_shard, config=config), shards):
+            yield from members
+
+
+def first_video(place: str, config: SourcesConfig) -> Source | None:
+    """The first video, looking no further; of a tar its first member, or the tar itself if it is damaged before that.
+
+    Raises:
+        PreflightError: There is nothing at the place, or it may not be read.
+    """
+    for found in _found(place, config):
+        if isinstance(found, Source):
+            video = tar_shards.first_in(_entry(found), config.suffixes) if is_tar(found.uri) else found
+            if video is not None:
+                return video
+    return None
+
+
+def _found(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    """Files and objects as they lie there, a tar as one."""
     try:
         with translated(place):
             yield from _find(place, config)
     except StorageError as error:
         raise PreflightError(f"source: {error}") from None
+
+
+def _is_shard(found: Source | Skipped) -> bool:
+    return isinstance(found, Source) and is_tar(found.uri)
+
+
+def _entry(shard: Source) -> Entry:
+    return Entry(shard.uri, shard.size_bytes, shard.generation)
+
+
+def _in_shard(shard: Source, config: SourcesConfig) -> list[Source | Skipped]:
+    """The videos of a tar; the subject by its name goes before that of its .json."""
+    members = list(tar_shards.sources_in(_entry(shard), config.suffixes))
+    return [_named(member, config) if isinstance(member, Source) else member for member in members]
+
+
+def _named(member: Source, config: SourcesConfig) -> Source:
+    packed = split_member(member.uri)
+    subject = _subject(PurePosixPath(packed.name).stem, config) if packed else ""
+    return member._replace(subject=subject or member.subject)
 
 
 def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
@@ -69,7 +114,7 @@ def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
     if root.is_dir():
         yield from _in_folder(root, config)
     elif root.exists():
-        yield _source_or_skipped(root, config)
+        yield _source_or_skipped(root, config, is_named=True)
     elif _GLOB.search(place):
         yield from _by_pattern(root, config)
     else:
@@ -99,9 +144,21 @@ def _object(bucket: str, entry: Entry, config: SourcesConfig, is_named: bool) ->
     uri, path = f"{bucket}/{entry.name}", PurePosixPath(entry.name)
     if not uri.isprintable():
         return Skipped(ascii(uri), "its name has unprintable characters; rename it")
-    if not is_named and path.suffix.lower() not in config.suffixes:
-        return Skipped(uri, "not a video by its ending")
+    why = _why_not(uri, config, is_named)
+    if why:
+        return Skipped(uri, why)
     return Source(uri, entry.size_bytes, entry.generation, _subject(path.stem, config))
+
+
+def _why_not(place: str, config: SourcesConfig, is_named: bool) -> str:
+    """Why a file or object is not taken, by its name alone; empty if it is."""
+    name = PurePosixPath(place).name.lower()
+    if split_member(place):
+        return "its name reads like that of a member of a tar; rename it"
+    if _COMPRESSED_TAR.search(name):
+        return "is a compressed tar by its ending; unpack it to a plain .tar"
+    is_video = is_named or is_tar(name) or PurePosixPath(name).suffix in config.suffixes
+    return "" if is_video else "not a video by its ending"
 
 
 def _subject(stem: str, config: SourcesConfig) -> str:
@@ -133,12 +190,13 @@ def _by_pattern(pattern: Path, config: SourcesConfig) -> Iterator[Source | Skipp
 def _taken_or_skipped(path: Path, config: SourcesConfig) -> Source | Skipped:
     if not path.is_file():
         return Skipped(str(path), "is no file, or a link that leads to none")
-    if path.suffix.lower() not in config.suffixes:
-        return Skipped(str(path), "not a video by its ending")
-    return _source_or_skipped(path, config)
+    return _source_or_skipped(path, config, is_named=False)
 
 
-def _source_or_skipped(path: Path, config: SourcesConfig) -> Source | Skipped:
+def _source_or_skipped(path: Path, config: SourcesConfig, *, is_named: bool) -> Source | Skipped:
+    why = _why_not(str(path), config, is_named)
+    if why:
+        return Skipped(str(path), why)
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:

@@ -11,15 +11,17 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from mien import schema
+from mien.clips.clip import why_unfit
 from mien.config import Config
 from mien.datasets.frames import Values, to_table
-from mien.errors import FaceError, LimitExceeded, MediaError, StorageError, Unavailable
+from mien.errors import ClipError, FaceError, LimitExceeded, MediaError, StorageError, Unavailable
 from mien.faces.crop import CropConfig, crop, crop_box, encode_jpeg, thumbnail
 from mien.faces.detect import Detector
 from mien.faces.follow import FacesConfig, Followed, TrackSummary, choose, follow
 from mien.faces.landmarks import Landmarker, LandmarksConfig, Mesh
 from mien.faces.track import TrackedFace
 from mien.storage.source import Way, opened
+from mien.storage.tar import split_member
 from mien.storage.uri import Entry, is_bucket
 from mien.video.decode import Frame, Span, decode_clip
 from mien.video.limits import LimitsConfig, media_name
@@ -131,12 +133,15 @@ class Cutter:
         """Cut one row of the plan.
 
         Raises:
+            ClipError: The plan says that no clip can be made of the source.
             MediaError: The source cannot be read, has changed since it was planned, or has no frame in the span.
             LimitExceeded: The clip takes too long.
             FaceError: The faces do not meet the policy.
             Unavailable: The bucket did not answer.
         """
         self.thumbs = Thumbs(self._config.num_thumbs)
+        if why := why_unfit(clip):
+            raise ClipError(f"{clip['source_uri']}: {why}")
         uri, span = str(clip["source_uri"]), Span(clip["start_s"], clip["end_s"])
         planned = Entry(uri, clip["source_bytes"], clip["source_generation"])
         try:
@@ -174,7 +179,7 @@ def is_cheaper_whole(planned: Entry, span: Span, info: VideoInfo | None = None) 
 
     Reading on brings 4 MB a round trip: on a line of 100 MB/s with 30 ms to each answer 57 MB/s, so from 0.57 on.
     """
-    if not is_bucket(planned.name) or planned.size_bytes > _MAX_COPY_BYTES:
+    if not is_bucket(planned.name) or planned.size_bytes > _MAX_COPY_BYTES or split_member(planned.name):
         return False
     if info is None:
         return span.start_s <= 0 and math.isinf(span.end_s)

@@ -1,21 +1,23 @@
 """The plan: one row per clip, written before anything is decoded."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from mien.clips.clip import Source
+from mien.clips.clip import Clip, Skipped, Source
 from mien.clips.sampling import ClipsConfig, WholeConfig
-from mien.clips.sources import Skipped, SourcesConfig, find_videos
+from mien.clips.sources import SourcesConfig, find_videos, first_video
 from mien.config import Config
 from mien.datasets import index
-from mien.errors import ConfigError, PreflightError
+from mien.errors import ConfigError, MediaError, PreflightError, StorageError, Unavailable
 from mien.log import logger, printable
 from mien.pipelines.cap import memory_cap
-from mien.storage.uri import Store
+from mien.storage.source import opened
+from mien.storage.uri import Entry, Store
 from mien.video.limits import LimitsConfig
-from mien.video.probe import probe
+from mien.video.probe import VideoInfo, probe
 
 _MAX_SKIPPED_SHOWN = 5
 NUM_SHOWN = 10
@@ -53,12 +55,16 @@ class PlanReport(NamedTuple):
         return self._asdict()
 
 
+Chooser = Callable[[Iterable[Source]], Iterator[Clip]]
+"""Turns sources into clips, in their order; it may look ahead."""
+
+
 class Planner:
     """Turns sources into plan rows, one at a time, and counts what it saw."""
 
-    def __init__(self, config: PlanConfig) -> None:
-        """Nothing is read yet."""
-        self._config = config
+    def __init__(self, config: PlanConfig, choose: Chooser | None = None) -> None:
+        """Nothing is read yet. `choose` takes the place of the rule of `clips` where that needs more than headers."""
+        self._config, self._choose = config, choose or self._by_rule
         self._count = Counter[str]()
         self._first = list[dict[str, Any]]()
         self._left = self._walk()
@@ -79,16 +85,22 @@ class Planner:
         yield from self._left
 
     def _walk(self) -> Iterator[dict[str, Any]]:
-        for found in _find(self._config):
-            if isinstance(found, Skipped):
-                self._skip(found)
-            else:
-                yield from self._clips(found)
+        for clip in self._choose(self._sources()):
+            self._count["clips"] += 1
+            yield clip.to_row()
         hidden = self._count["skipped"] - _MAX_SKIPPED_SHOWN
         if hidden > 0:
             logger.info("skipped  %d more files that are no videos", hidden)
         if not self._count["sources"]:
             raise _no_video(self._config)
+
+    def _sources(self) -> Iterator[Source]:
+        for found in find_videos(_source(self._config), self._config.sources):
+            if isinstance(found, Skipped):
+                self._skip(found)
+            else:
+                self._count.update(sources=1, bytes=found.size_bytes)
+                yield found
 
     def report(self) -> PlanReport:
         """What was seen so far."""
@@ -100,15 +112,30 @@ class Planner:
         if self._count["skipped"] <= _MAX_SKIPPED_SHOWN:
             logger.info("skipped  %s: %s", printable(skipped.path), skipped.why)
 
-    def _clips(self, source: Source) -> Iterator[dict[str, Any]]:
-        self._count.update(sources=1, bytes=source.size_bytes)
-        for clip in self._config.clips.cut(source, self._probe):
-            self._count["clips"] += 1
-            yield clip.to_row()
+    def _by_rule(self, sources: Iterable[Source]) -> Iterator[Clip]:
+        for source in sources:
+            yield from self._config.clips.cut(source, partial(self._probe, source))
 
-    def _probe(self, uri: str) -> Any:
+    def _probe(self, source: Source, uri: str) -> VideoInfo:
+        del uri  # also of a member of a tar, or of an object: what opens it needs size and generation
         with memory_cap(_HEADER_BYTES):
-            return probe(uri, self._config.limits)
+            return probed(source, self._config.limits)
+
+
+def probed(source: Source, limits: LimitsConfig) -> VideoInfo:
+    """What a source says about itself, wherever it lies.
+
+    Raises:
+        MediaError: It cannot be read.
+        Unavailable: The bucket did not answer.
+    """
+    try:
+        with opened(source.uri, Entry(source.uri, source.size_bytes, source.generation)) as file:
+            return probe(file, limits)
+    except Unavailable:
+        raise
+    except StorageError as error:
+        raise MediaError(str(error)) from None
 
 
 def require_video(config: PlanConfig) -> Source:
@@ -118,16 +145,16 @@ def require_video(config: PlanConfig) -> Source:
         ConfigError: No source is given.
         PreflightError: There is nothing at the source, or no video in it.
     """
-    for found in _find(config):
-        if isinstance(found, Source):
-            return found
-    raise _no_video(config)
+    first = first_video(_source(config), config.sources)
+    if first is None:
+        raise _no_video(config)
+    return first
 
 
-def _find(config: PlanConfig) -> Iterator[Source | Skipped]:
+def _source(config: PlanConfig) -> str:
     if not config.source:
         raise ConfigError("source: is required; add it to the file or as source=PLACE")
-    return find_videos(config.source, config.sources)
+    return config.source
 
 
 def _no_video(config: PlanConfig) -> PreflightError:
@@ -149,6 +176,8 @@ def preview_plan(
 ) -> tuple[PlanReport, list[dict[str, Any]]]:
     """The same plan without writing it, for `--dry-run`: the report and the first rows; `watch` is shown every row."""
     planner = Planner(config)
+    if config.clips.kind == "scored":
+        logger.info("scoring  left out of a look: what is shown are candidates, as many as would be kept at most")
     first = planner.first(num_rows)
     for row in planner.rows():
         if watch is not None:

@@ -103,6 +103,16 @@ def num_to_start(pool: PoolConfig) -> int:
     return pool.min_workers or max(1, min([*fitting, pool.max_workers or sys.maxsize]))
 
 
+def num_that_fit(pool: PoolConfig) -> int:
+    """As many as the machines there hold when nothing else runs, within what the pool allows; at least one."""
+    needs = {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": (pool.memory_gb or 0) * 1e9}
+    rooms = [
+        min([int(machine.get(name, 0) / need) for name, need in needs.items() if need], default=1)
+        for machine in _machines(pool)
+    ]
+    return max(1, min(max(sum(rooms), pool.min_workers or 1), pool.max_workers or sys.maxsize))
+
+
 def actor_pool(cluster: ClusterConfig, pool: PoolConfig) -> ray.data.ActorPoolStrategy:
     """Actors of a stage: a local Ray has no more cores than it started with, a cluster grows and is given back."""
     num = num_to_start(pool)

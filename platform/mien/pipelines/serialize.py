@@ -3,11 +3,12 @@
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import ray
 import ray.data
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import mien
 from mien import assets
@@ -36,6 +37,7 @@ from mien.pipelines.plan import NUM_SHOWN, PlanConfig, Planner, PlanReport, prev
 from mien.pipelines.pools import CutPoolConfig, PoolConfig, actor_pool, clips_per_task, require_room
 from mien.pipelines.preflight import Ready, preflight, require_output
 from mien.pipelines.progress import Progress
+from mien.pipelines.scored_plan import is_scored, scored_clips
 from mien.pipelines.sink import ShardSink, Target
 from mien.pipelines.tally import Tally
 from mien.storage import lease
@@ -56,6 +58,9 @@ class WorkersConfig(Config):
 
     cut: CutPoolConfig = CutPoolConfig()
     """Decode, detect, crop and landmarks, one clip at a time, in one task."""
+
+    score: CutPoolConfig = CutPoolConfig()
+    """Scoring of candidates while the plan is made (clips.kind=scored): decoder, detector and extractor in an actor."""
 
     features: PoolConfig = PoolConfig(num_cpus=0.5)
     """The extractor, in actors that keep the network loaded. They hold their CPUs to the end, so that half a CPU each
@@ -104,6 +109,12 @@ class SerializeConfig(PlanConfig, CutConfig):
 
     estimate: EstimateConfig = EstimateConfig()
     """What `mien plan` tries, and the cluster it estimates for."""
+
+    @model_validator(mode="after")
+    def _scored_by_features(self) -> Self:
+        if is_scored(self) and self.features is None:
+            raise ValueError("clips.kind: scored needs an extractor; add features.kind=dinov2, vit or clip_vit")
+        return self
 
     def identity(self) -> dict[str, Any]:
         """The keys that decide what is written, with the source spelled canonically."""
@@ -173,7 +184,7 @@ def run(
     with lease.held(store, take_over=take_over):
         if fresh and standing:
             publish.remove(store)
-        _plan_once(config, store)
+        _plan_once(config, store, ready)
         return _make(config, store, ready, retry_failed)
 
 
@@ -206,14 +217,20 @@ def plan(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[s
     return _plan_once(config, store)
 
 
-def _plan_once(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[str, Any]]] | None:
-    planner, first = Planner(config), list[dict[str, Any]]()
-    if not index.plan_files(store):
-        first = planner.first(NUM_SHOWN)  # before the output is claimed: there may be no video
+def _plan_once(
+    config: SerializeConfig, store: Store, ready: Ready | None = None
+) -> tuple[PlanReport, list[dict[str, Any]]] | None:
+    has_plan, chooser = bool(index.plan_files(store)), None
+    if is_scored(config) and not has_plan:
+        chooser = partial(scored_clips, config, ready or preflight(config, writes=False))
+    planner = Planner(config, chooser)
+    if not has_plan and chooser is None:
+        planner.first(NUM_SHOWN)  # before the output is claimed: there may be no video
     _claim(config, store)
     publish.require_settled(store)
-    if index.plan_files(store):
+    if has_plan or index.plan_files(store):
         return None
+    first = planner.first(NUM_SHOWN)
     report = write_plan(planner, store)
     logger.info("plan     %d clips from %d videos", report.num_clips, report.num_sources)
     return report, first
