@@ -182,8 +182,13 @@ class _Crew:
         self._running[turn.actor.score.remote(turn.source)] = turn
 
     def dismiss(self) -> None:
-        for actor in (*self._free, *(turn.actor for turn in self._running.values())):
+        """End all actors, and wait until Ray knows: their CPUs are free then, and it may be shut down."""
+        actors = [*self._free, *(turn.actor for turn in self._running.values())]
+        for actor in actors:
             ray.kill(actor)
+        if actors:
+            ends = [actor.__ray_ready__.remote() for actor in actors]  # fails when the end is known
+            ray.wait(ends, num_returns=len(ends), timeout=_LINE_EVERY_S)
 
 
 class _Said:

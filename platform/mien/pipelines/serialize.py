@@ -184,8 +184,10 @@ def run(
     with lease.held(store, take_over=take_over):
         if fresh and standing:
             publish.remove(store)
-        _plan_once(config, store, ready)
-        return _make(config, store, ready, retry_failed)
+        plans_on_ray = is_scored(config) and not index.plan_files(store)
+        with session(config.cluster) if plans_on_ray else contextlib.nullcontext():  # one for the plan and the clips
+            _plan_once(config, store, ready)
+            return _make(config, store, ready, retry_failed)
 
 
 def _make(config: SerializeConfig, store: Store, ready: Ready, retry_failed: bool) -> SerializeReport:

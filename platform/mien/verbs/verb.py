@@ -64,6 +64,8 @@ def lines(values: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{_short(key)} {_short(item)}" for key, item in value.items())
+    if value is None:
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else log.printable(str(value))
 
 
