@@ -116,13 +116,14 @@ def _await(address: str, head: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture
 def source(faces_dir: Path, tmp_path: Path) -> Path:
-    """Many short videos, and one that keeps one worker busy when all others are done."""
+    """Many short videos, and two that keep two workers busy when all others are done."""
     folder = tmp_path / "videos"
     folder.mkdir()
     for number in range(NUM_COPIES):
         for name in ("d18", "d19"):
             (folder / f"{name}-{number}.mp4").write_bytes((faces_dir / f"{name}.mp4").read_bytes())
-    lengthen(faces_dir / "d18.mp4", folder / "z-long.mp4")
+    for number in range(2):
+        lengthen(faces_dir / "d18.mp4", folder / f"z-long-{number}.mp4")
     return folder
 
 
@@ -176,4 +177,4 @@ def test_the_autoscaler_sees_the_demand_adds_nodes_that_are_used_and_frees_idle_
     result = verify(mien.datasets.open(output))
     assert (result["problems"], result["foreign"]) == ([], [])
     with capsys.disabled():
-        print(f"\nautoscaled: 0 to {MAX_NODES} nodes and back to {seen.num_nodes} while the last clip was cut")
+        print(f"\nautoscaled: 0 to {MAX_NODES} nodes and back to {seen.num_nodes} while the last clips were cut")
