@@ -175,7 +175,7 @@ def _encoded(container: Any, audio: AudioClip) -> Iterator[Any]:
     resampler = AudioResampler("fltp", layout, rate_hz)
 
     def packets() -> Iterator[Any]:
-        for frame in chain(audio_frames(audio.samples, audio.rate_hz, layout), [None]):
+        for frame in chain(audio_frames([audio.samples], audio.rate_hz, layout), [None]):
             for block in resampler.resample(frame):
                 yield from stream.encode(block)
         yield from stream.encode(None)
