@@ -146,6 +146,12 @@ def open_audio(
         yield sound._replace(pieces=_resampled(sound, layout, rate)) if sound.rate_hz != rate else sound
 
 
+def as_sound(clip: AudioClip) -> Sound:
+    """Samples in memory as if they were read."""
+    span = Span(clip.start_s, clip.start_s + clip.samples.shape[1] / clip.rate_hz)
+    return Sound(span, clip.rate_hz, clip.samples.shape[0], iter([clip.samples]))
+
+
 def write_audio(sound: AudioClip | Sound, path: str | os.PathLike[str]) -> None:
     """Write sound as .wav or .flac (16-bit) or .mp3, whole or not at all; beyond -1..1 it is clipped.
 
@@ -153,9 +159,7 @@ def write_audio(sound: AudioClip | Sound, path: str | os.PathLike[str]) -> None:
         StorageError: The file cannot be written.
         MediaError: The sound cannot be read.
     """
-    if isinstance(sound, AudioClip):
-        span = Span(sound.start_s, sound.start_s + sound.samples.shape[1] / sound.rate_hz)
-        sound = Sound(span, sound.rate_hz, sound.samples.shape[0], iter([sound.samples]))
+    sound = as_sound(sound) if isinstance(sound, AudioClip) else sound
     kind = FILES.get(Path(path).suffix.lower())
     layout = LAYOUTS.get(sound.num_channels)
     if kind is None or layout is None:
