@@ -189,6 +189,27 @@ def from_int16(samples: np.ndarray) -> np.ndarray:
     return np.asarray(samples, np.float32) / np.float32(FULL_SCALE)
 
 
+def audio_extent(source: Source, limits: LimitsConfig | None = None) -> Span:
+    """From where pictures or sound begin to where both have ended, as the header says.
+
+    Raises:
+        NoAudioTrack: There is no sound.
+        MediaError: The file cannot be read.
+    """
+    limits, name = limits or LimitsConfig(), media_name(source)
+    with open_media(source, limits, name) as container:
+        stream = audio_stream(container, limits, name)
+        shown = [s for s in container.streams.video if not s.disposition & NOT_PICTURES][:1]
+        ends = [[float(pts * s.time_base) for pts in extent(container, s)] for s in (stream, *shown)]
+        return Span(min(start for start, _ in ends), max(end for _, end in ends))
+
+
+def fitting_rate(suffix: str, rate_hz: int) -> int:
+    """The rate at which a kind of file holds sound of some rate: the same, or 48 kHz where it does not have that."""
+    rates = FILES[suffix].rates_hz
+    return rate_hz if not rates or rate_hz in rates else rates[0]
+
+
 def audio_stream(container: Any, limits: LimitsConfig, name: str) -> Any:
     """The first audio stream, its decoder allowed and not yet started.
 

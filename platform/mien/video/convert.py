@@ -15,13 +15,13 @@ import numpy as np
 
 from mien.config import Config
 from mien.errors import MediaError, NoAudioTrack
-from mien.video.audio import LAYOUTS, audio_stream, bounded, open_audio
-from mien.video.decode import WHOLE, Frame, Span, decode_clip
+from mien.video.audio import LAYOUTS, audio_extent, audio_stream, open_audio
+from mien.video.decode import Frame, Span, decode_clip
 from mien.video.encode import AudioCopy, EncodeConfig, VideoTrack, aac_track, copied_audio, packet_time
 from mien.video.header import missing_bytes
 from mien.video.limits import LimitsConfig, Source, media_name, open_media, reading, reading_media, video_stream
 from mien.video.output import output
-from mien.video.probe import VideoInfo, extent, packets, probe
+from mien.video.probe import VideoInfo, packets, probe
 
 VIDEO_COPIED = ("h264", "hevc", "av1", "vp9", "mpeg4")
 """Codecs that players expect in an mp4."""
@@ -91,14 +91,14 @@ def _written(
     The source may be one file object, so it is read in turns: the sound, which is small, before the pictures.
     """
     with output(path, "mp4", {"movflags": "+faststart"}) as container:
-        heard_s = _start_of_sound(source, limits)
-        start_s = info.start_s if heard_s is None else min(info.start_s, heard_s)
+        heard = _heard(source, limits)
+        start_s = heard.start_s if heard else info.start_s
         if encoder is None:
             pictures = _copied(container, source, start_s, limits)
         else:
             pictures = _encoded(container, source, start_s, info, limits, encoder)
         next(pictures)  # adds the stream, so that it is the first
-        how, sound = (None, []) if heard_s is None else _sound(container, source, start_s, limits)
+        how, sound = _sound(container, source, heard, limits) if heard else (None, [])
         num_frames = 0
         for packet in heapq.merge(pictures, sound, key=packet_time):
             num_frames += packet.stream.type == "video"
@@ -108,16 +108,12 @@ def _written(
     return Converted("copied" if encoder is None else "encoded", how, num_frames)
 
 
-def _start_of_sound(source: Source, limits: LimitsConfig) -> float | None:
-    """Time of the first sample, s; None without sound."""
-    name = media_name(source)
-    with open_media(source, limits, name) as container:
-        try:
-            stream = audio_stream(container, limits, name)
-        except NoAudioTrack:
-            return None
-        start, _ = extent(container, stream)
-        return float(start * stream.time_base)
+def _heard(source: Source, limits: LimitsConfig) -> Span | None:
+    """When there are pictures or sound; None without sound."""
+    try:
+        return audio_extent(source, limits)
+    except NoAudioTrack:
+        return None
 
 
 def _copied(container: Any, source: Source, start_s: float, limits: LimitsConfig) -> Iterator[Any]:
@@ -188,17 +184,15 @@ def _stamped(frames: Iterable[Frame], shift: int) -> Iterator[tuple[int, np.ndar
         last = frame.pts
 
 
-def _sound(container: Any, source: Source, start_s: float, limits: LimitsConfig) -> tuple[str, list[Any]]:
+def _sound(container: Any, source: Source, heard: Span, limits: LimitsConfig) -> tuple[str, list[Any]]:
     """Add the audio stream; whether it was copied, and its packets, which are small."""
     name = media_name(source)
     with open_media(source, limits, name) as opened:
-        stream = audio_stream(opened, limits, name)
-        codec = stream.codec_context.codec.canonical_name
-        num_channels = stream.codec_context.channels
-        end_s = max(float(extent(opened, stream)[1] * stream.time_base), bounded(WHOLE, opened, stream, name).end_s)
+        context = audio_stream(opened, limits, name).codec_context
+        codec, num_channels = context.codec.canonical_name, context.channels
     if codec in AUDIO_COPIED:
-        return "copied", copied_audio(container, AudioCopy(source, Span(start_s, FOREVER_S), limits))
+        return "copied", copied_audio(container, AudioCopy(source, Span(heard.start_s, FOREVER_S), limits))
     if num_channels not in LAYOUTS:
-        raise MediaError(f"{name}: AAC has no place for its {num_channels} channels; convert it without them")
-    with open_audio(source, Span(start_s, end_s), limits=limits) as sound:
+        raise MediaError(f"{name}: AAC has no place for its {num_channels} channels; leave it out, or mix them first")
+    with open_audio(source, heard, limits=limits) as sound:
         return "encoded", list(aac_track(container, sound))
