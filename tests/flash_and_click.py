@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -27,13 +28,13 @@ def write(
     The sound is there in `heard_s`, by default as long as the pictures; without a codec for it there is none.
     """
     with av.open(str(path), "w") as container:
-        video = container.add_stream(codecs[0], rate=30, options={"crf": "10"} if codecs[0] == "libx264" else {})
+        video = container.add_stream(codecs[0], rate=25, options={"crf": "10"} if codecs[0] == "libx264" else {})
         video.width = video.height = SIDE_PX
         video.pix_fmt = "yuv420p"
         video.codec_context.time_base = TICK
         packets = []
         bounds = [*times_ms, 2 * times_ms[-1] - times_ms[-2]]
-        for start, stop in zip(bounds, bounds[1:], strict=False):
+        for start, stop in pairwise(bounds):
             is_white = any(start <= round(1000 * event) < stop for event in events_s)
             picture = np.full((SIDE_PX, SIDE_PX, 3), 230 if is_white else 30, np.uint8)
             frame = av.VideoFrame.from_ndarray(picture)
