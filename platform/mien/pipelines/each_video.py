@@ -8,6 +8,7 @@ import contextlib
 import json
 import shutil
 import tempfile
+import weakref
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -48,7 +49,8 @@ class Report:
         """Nothing is known yet."""
         self.output = output
         self.counts = Counter[str]()
-        self._file = tempfile.SpooledTemporaryFile(_MAX_IN_MEMORY)  # noqa: SIM115  closed with the report
+        self._file = tempfile.SpooledTemporaryFile(_MAX_IN_MEMORY)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take the row of one video; a failure is told at once."""

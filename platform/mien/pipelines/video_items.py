@@ -103,9 +103,7 @@ class Selection:
             return Item(source, problem=f"{printable(source.uri)}: {why}; give this one another output")
         taken.update((hash(target), hash((target, source.uri))))
         if place == source.uri or place in self._named:
-            return Item(
-                source, problem=f"{printable(place)}: is a source, and would be replaced; choose another output"
-            )
+            return Item(source, problem=f"{printable(place)}: is a source and would be replaced; choose another output")
         return Item(source, target, self._job.done(stem))
 
 

@@ -103,7 +103,7 @@ class FramesJob(VideoJob, FramesConfig):
             draft.mkdir()
         frames = write_frames(source, draft, self, self.limits)
         kept = {key: value for key, value in self.dump().items() if key in FramesConfig.model_fields}
-        with translated(draft):
+        with translated(draft / MANIFEST):
             text = json.dumps({"source": media_name(source), **kept, "frames": frames}, indent=1)
             (draft / MANIFEST).write_text(text, encoding="utf-8")
         return {"num_frames": len(frames)}

@@ -39,7 +39,8 @@ def publish_folder(store: Store, folder: Path, name: str, last: str) -> None:
     if isinstance(store, LocalStore):
         _rename(folder, store.root / name)
         return
-    files = {f"{name}/{path.name}": path for path in sorted(folder.iterdir(), key=lambda path: path.name == last)}
+    ordered = sorted(folder.iterdir(), key=lambda path: (path.name == last, path.name))
+    files = {f"{name}/{path.name}": path for path in ordered}
     store.delete(f"{name}/{last}")
     try:
         for place, path in files.items():

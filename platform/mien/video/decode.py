@@ -20,6 +20,8 @@ from mien.video.probe import extent
 from mien.video.reader import FAR, Picture, Reader
 
 HALF = Fraction(1, 2)
+ROUNDING_S = Fraction(1, 1_000_000)
+"""A time that is short of a frame by no more is that of the frame."""
 MAX_KEPT_BYTES = 31 << 20
 """Just below the largest block that glibc learns from."""
 
@@ -112,7 +114,7 @@ def _frames_at(source: Source, times_s: Sequence[float], limits: LimitsConfig) -
         shown: Picture | None = None
         following = reader.read()
         for position in sorted(range(len(times_s)), key=times_s.__getitem__):
-            pts = ticks(times_s[position], stream.time_base)
+            pts = math.floor((Fraction(times_s[position]) + ROUNDING_S) / stream.time_base)
             if following is not None and following.pts <= pts:
                 reader.skip_to(pts)
             while following is not None and following.pts <= pts:
