@@ -18,7 +18,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="mien",
-    help="Face video into datasets: plan, serialize, inspect, verify, forget.",
+    help="Face video into datasets: plan, serialize, inspect, verify, forget; and what is in the videos.",
     epilog="Example: mien serialize configs/serialize/faces.yaml source=VIDEOS output=DATASET",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
