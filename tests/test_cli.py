@@ -31,6 +31,11 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
     "serialize": ("source=VIDEOS", "output=OUTPUT", "crop.size_px=64", "fps=5", "faces.policy=all"),
     "status": ("DATASET",),
     "verify": ("DATASET",),
+    "video audio": ("VIDEOS", "-o", "OUTPUT"),
+    "video convert": ("VIDEOS", "-o", "OUTPUT"),
+    "video frames": ("VIDEOS", "-o", "OUTPUT"),
+    "video info": ("VIDEOS",),
+    "video thumbnail": ("VIDEOS", "-o", "OUTPUT"),
 }
 """Verb -> arguments with which it is run; `quickstart` and `emulator` are tested in processes of their own."""
 

@@ -17,7 +17,8 @@
     │   └── ArchiveError         –   the archive is damaged, unsafe or larger than the limits
     └── ClipError                –   one clip cannot be made; becomes a row of failures.parquet
         ├── MediaError           –   the video cannot be read
-        │   └── LimitExceeded    –   the video is larger than what the limits allow
+        │   ├── LimitExceeded    –   the video is larger than what the limits allow
+        │   └── NoAudioTrack     –   the video has no sound
         └── FaceError            –   the faces in the clip do not meet the policy
 
 An error message names the input, says what is wrong with it and what to do. No traceback reaches a user.
@@ -104,6 +105,10 @@ class MediaError(ClipError):
 
 class LimitExceeded(MediaError):
     """A video is larger than the limits allow."""
+
+
+class NoAudioTrack(MediaError):
+    """A video has no sound where sound is asked for."""
 
 
 class FaceError(ClipError):

@@ -67,8 +67,16 @@ FRAMES = (
     Column("head_pose", "float32", (4, 4), "cm", "canonical face to camera transform; NaN if none"),
     Column("feature", "float32", (None,), "", "output of the extractor, as it comes; NaN without crop"),
     Column("thumb", BYTES, (), "", "small JPEG of the whole frame for a few frames of the clip, else empty"),
+    Column(
+        "audio",
+        BYTES,
+        (),
+        "",
+        "int16 little-endian samples, channels interleaved, from this frame to the next",
+    ),
 )
-"""Rows of a shard, one per frame. landmarks (with blendshapes and head_pose) and feature are there when asked for."""
+"""Rows of a shard, one per frame. landmarks (with blendshapes and head_pose), feature and audio are there when asked
+for."""
 
 PLAN = (
     Column("clip_id", TEXT, (), "", "content-derived id: source, its size and generation, span and clip rule"),
@@ -95,6 +103,10 @@ INDEX = (
     Column("is_vfr", "bool", (), "", "whether the source's frame rate varies"),
     Column("time_base_num", "int64", (), "s", "numerator of the unit of pts"),
     Column("time_base_den", "int64", (), "s", "denominator of the unit of pts"),
+    Column("audio_rate_hz", "int32", (), "1/s", "samples per second; 0: the video has no sound; null: none asked for"),
+    Column("audio_channels", "int16", (), "", "channels of the sound; 0 and null as above"),
+    Column("audio_file", TEXT, (), "", "sound of the clip, relative to the dataset; null where it is in the shard"),
+    Column("audio_sha256", TEXT, (), "", "SHA-256 of that file"),
     Column("num_frames", "int64", (), "", "rows of the sample"),
     Column("num_detected", "int64", (), "", "rows in which the face was detected"),
     Column("file", TEXT, (), "", "shard, relative to the dataset"),

@@ -37,6 +37,7 @@ def summarize(dataset: "Dataset") -> dict[str, Any]:
             file["size_bytes"] for file in dataset.record.get("files", []) if file["name"].startswith("data/")
         ),
         "columns": column_types(dataset),
+        "sound": _sound(dataset),
         "subjects": {name: count for name, count in _counts(index.column("subject")).items() if name},
         "failures": _counts(failures.column("error_type")),
         "models": dataset.record.get("models", {}),
@@ -46,6 +47,20 @@ def summarize(dataset: "Dataset") -> dict[str, Any]:
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     """How often each text of a column occurs, in the order of the first occurrences."""
     return {found["values"]: found["counts"] for found in pc.value_counts(column).to_pylist()}
+
+
+def _sound(dataset: "Dataset") -> dict[str, int]:
+    """Samples by their sound, such as `44100 Hz x 2`; empty where none was asked for."""
+    names = ["audio_rate_hz", "audio_channels"]
+    if not set(names) <= set(dataset.index_file.names):  # of an earlier version
+        return {}
+    counted = dataset.index_file.table(names).group_by(names).aggregate([([], "count_all")]).to_pylist()
+    counts = {(row["audio_rate_hz"], row["audio_channels"]): row["count_all"] for row in counted}
+    return {
+        f"{rate_hz} Hz x {channels}" if rate_hz else "none": count
+        for (rate_hz, channels), count in sorted(counts.items(), key=str)
+        if rate_hz is not None
+    }
 
 
 def _num_distinct(*columns: pa.ChunkedArray) -> int:

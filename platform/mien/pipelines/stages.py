@@ -109,6 +109,7 @@ def cut_row(cutter: Cutter, clip: Mapping[str, Any], max_bytes: int | None = Non
         with memory_cap(max_bytes):
             cut = cutter(clip)
             frames = serialize(cut.frames)
+            facts = {**_facts(cut.info), **(cutter.sound.facts if cutter.sound else {})}
     except MemoryError:
         reason = "needs more memory than workers.cut.clip_memory_gb; plan shorter clips, or raise it and --retry-failed"
         failure = failure_of(clip, CUT, LimitExceeded(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())
@@ -122,7 +123,7 @@ def cut_row(cutter: Cutter, clip: Mapping[str, Any], max_bytes: int | None = Non
         reason = f"{type(defect).__name__}: {defect}; a defect of mien, please report it"
         failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())
     else:
-        return crossing_row(spent({**clip, **_facts(cut.info)}, CUT, watch.read()), frames), cut.frames.num_rows, ""
+        return crossing_row(spent({**clip, **facts}, CUT, watch.read()), frames), cut.frames.num_rows, ""
     return crossing_row(spent(clip, CUT, watch.read()), failure=failure), 0, failure["error"]
 
 

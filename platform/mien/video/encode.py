@@ -15,7 +15,17 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from pydantic import Field
 
 from mien.config import Config
-from mien.video.audio import LAYOUTS, AudioClip, audio_frames, audio_stream, bounded, extract_audio, packets_from
+from mien.video.audio import (
+    LAYOUTS,
+    AudioClip,
+    Sound,
+    as_sound,
+    audio_frames,
+    audio_stream,
+    bounded,
+    extract_audio,
+    packets_from,
+)
 from mien.video.decode import WHOLE, Span
 from mien.video.limits import LimitsConfig, Source, media_name, open_media
 from mien.video.output import output
@@ -87,17 +97,26 @@ def encode(
     timescale = fps.numerator * math.ceil(1000 / fps.numerator)  # in which the length of the video is a whole number
     with output(path, "mp4", {"movflags": flags, "movie_timescale": str(timescale)}) as container:
         container.metadata.update(metadata or {})
-        video = _Video(container, first, fps, config)
-        sound = _sound(container, audio)
-        for packet in heapq.merge(video.packets(chain([first], frames)), sound, key=_time):
+        video = VideoTrack(container, first, fps, 1 / fps, config)
+        sound = sound_track(container, audio)
+        for packet in heapq.merge(video.packets(enumerate(chain([first], frames))), sound, key=packet_time):
             container.mux(packet)
     return video.num_frames
 
 
-class _Video:
+class VideoTrack:
     """The video stream of an output container."""
 
-    def __init__(self, container: Any, first: np.ndarray, fps: Fraction, config: EncodeConfig):
+    def __init__(self, container: Any, first: np.ndarray, fps: Fraction, time_base: Fraction, config: EncodeConfig):
+        """Add it, for frames of the size of the first one.
+
+        Args:
+            container: PyAV output container.
+            first: RGB uint8 [H, W, 3]; an odd side is padded.
+            fps: Frames per second, about.
+            time_base: Unit of the time stamps that `packets` is given, s.
+            config: How to encode.
+        """
         self.num_frames = 0
         self._shape = first.shape
         self._reformatter = VideoReformatter()
@@ -106,19 +125,28 @@ class _Video:
         self._stream = container.add_stream(config.codec, rate=fps, options=options)
         self._stream.height, self._stream.width = (side + side % 2 for side in first.shape[:2])
         self._stream.pix_fmt = config.pixel_format
+        self._duration = max(1, round(1 / (fps * time_base)))
         context = self._stream.codec_context
-        context.time_base, context.gop_size, context.thread_count = 1 / fps, config.max_keyframe_gap, config.num_threads
+        context.time_base, context.gop_size, context.thread_count = (
+            time_base,
+            config.max_keyframe_gap,
+            config.num_threads,
+        )
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = ColorRange.MPEG
 
-    def packets(self, frames: Iterable[np.ndarray]) -> Iterator[Any]:
-        """Encode frames."""
-        for rgb in frames:
-            yield from self._stream.encode(self._frame(rgb))
+    def set_pixel_aspect(self, ratio: Fraction) -> None:
+        """Width of a pixel over its height, where it is not 1."""
+        self._stream.codec_context.sample_aspect_ratio = ratio
+
+    def packets(self, frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[Any]:
+        """Encode frames, each with its time stamp; stamps must rise."""
+        for pts, rgb in frames:
+            yield from self._stream.encode(self._frame(pts, rgb))
             self.num_frames += 1
         yield from self._stream.encode(None)
 
-    def _frame(self, rgb: np.ndarray) -> VideoFrame:
+    def _frame(self, pts: int, rgb: np.ndarray) -> VideoFrame:
         if rgb.shape != self._shape or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ValueError(
                 f"frame {self.num_frames} is {rgb.dtype} {rgb.shape}: frames must be uint8 [H, W, 3] "
@@ -132,22 +160,27 @@ class _Video:
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
-        frame.pts, frame.time_base, frame.duration = self.num_frames, self._stream.codec_context.time_base, 1
+        frame.pts, frame.time_base = pts, self._stream.codec_context.time_base
+        frame.duration = self._duration
         return frame
 
 
-def _sound(container: Any, audio: AudioCopy | AudioClip | None) -> Iterator[Any]:
+def sound_track(container: Any, audio: AudioCopy | AudioClip | None) -> Iterator[Any]:
     """Add the audio stream, if any; its packets in order."""
     if isinstance(audio, AudioCopy):
         try:
-            return iter(_copied(container, audio))
+            return iter(copied_audio(container, audio))
         except ValueError:  # mp4 does not hold this codec
             audio = extract_audio(audio.source, audio.span, limits=audio.limits)
-    return iter(()) if audio is None else _encoded(container, audio)
+    return iter(()) if audio is None else aac_track(container, as_sound(audio))
 
 
-def _copied(container: Any, audio: AudioCopy) -> list[Any]:
-    """Packets that sound within the span and the one before, which the decoder needs to get in step."""
+def copied_audio(container: Any, audio: AudioCopy) -> list[Any]:
+    """Add an audio stream; its packets: those that sound within the span, and the one before for the decoder.
+
+    Raises:
+        ValueError: The container does not hold this codec.
+    """
     name = media_name(audio.source)
     with open_media(audio.source, audio.limits, name) as source:
         origin = audio_stream(source, audio.limits, name)
@@ -165,17 +198,17 @@ def _copied(container: Any, audio: AudioCopy) -> list[Any]:
     return kept
 
 
-def _encoded(container: Any, audio: AudioClip) -> Iterator[Any]:
-    """Samples as AAC; a rate that AAC does not have becomes 48 kHz."""
-    layout = LAYOUTS.get(audio.samples.shape[0])
+def aac_track(container: Any, audio: Sound) -> Iterator[Any]:
+    """Add an audio stream; its packets: samples as AAC, at 48 kHz where AAC does not have their rate."""
+    layout = LAYOUTS.get(audio.num_channels)
     if layout is None:
-        raise ValueError(f"{audio.samples.shape[0]} channels: must be one of {', '.join(map(str, LAYOUTS))}")
+        raise ValueError(f"{audio.num_channels} channels: must be one of {', '.join(map(str, LAYOUTS))}")
     rate_hz = audio.rate_hz if audio.rate_hz in AAC_RATES else 48000
     stream = container.add_stream("aac", rate=rate_hz, layout=layout)
     resampler = AudioResampler("fltp", layout, rate_hz)
 
     def packets() -> Iterator[Any]:
-        for frame in chain(audio_frames(audio.samples, audio.rate_hz, layout), [None]):
+        for frame in chain(audio_frames(audio.pieces, audio.rate_hz, layout), [None]):
             for block in resampler.resample(frame):
                 yield from stream.encode(block)
         yield from stream.encode(None)
@@ -183,5 +216,6 @@ def _encoded(container: Any, audio: AudioClip) -> Iterator[Any]:
     return packets()
 
 
-def _time(packet: Any) -> Fraction:
+def packet_time(packet: Any) -> Fraction:
+    """When a packet is decoded, s: the order in which packets are written."""
     return Fraction(packet.dts * packet.time_base)
