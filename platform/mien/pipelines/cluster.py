@@ -73,7 +73,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
     try:
         with _quiet():
             _connect(config)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises a bare one where a node does not come up in time
         raise PreflightError(f"Ray does not start ({' '.join(str(error).split())[:300]}); run `mien doctor`") from error
     _set_up_ray_data()
     try:
