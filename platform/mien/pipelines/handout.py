@@ -21,6 +21,7 @@ from ray.data._internal.execution.backpressure_policy import (
 
 from mien.datasets import ids, index
 from mien.datasets.index import read_parquet
+from mien.storage.commit import completion_generation
 from mien.storage.uri import Store, open_store
 
 SLICE_CLIPS = 1024
@@ -57,6 +58,8 @@ class Pending(NamedTuple):
     """Where in the plan the others are."""
     started_at: float = 0.0
     """Unix time at which the run began to look."""
+    completion: int = 0
+    """Generation of the completion record then; 0 for none."""
 
     @property
     def num_left(self) -> int:
@@ -65,15 +68,15 @@ class Pending(NamedTuple):
 
 
 def pending(store: Store, retry_failed: bool) -> Pending:
-    """Set the plan against the commit records: two listings, and each file of both is read once."""
-    started_at, (made, failed) = time.time(), index.committed(store)
+    """Set the plan against the commit records: three listings, and each file of both is read once."""
+    started_at, completion, (made, failed) = time.time(), completion_generation(store), index.committed(store)
     skip = made if retry_failed else ids.distinct(np.concatenate([made, failed]))
     num_clips, total_s, left = 0, 0.0, list[Slice]()
     for part, part_left in left_slices(store, skip):
         num_clips += part.num_rows
         total_s += float(np.sum(part.column("end_s").to_numpy() - part.column("start_s").to_numpy()))
         left += part_left
-    return Pending(num_clips, total_s / max(1, num_clips), skip, left, started_at)
+    return Pending(num_clips, total_s / max(1, num_clips), skip, left, started_at, completion)
 
 
 def left_slices(store: Store, skip: np.ndarray) -> Iterator[tuple[pa.Table, list[Slice]]]:

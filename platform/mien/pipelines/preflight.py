@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from mien import assets
 from mien.config import fingerprint
-from mien.errors import ConfigError, MienError, PreflightError, StorageError
+from mien.errors import ConfigError, MienError, PreflightError, StorageError, Unavailable
 from mien.features.registry import Resolved, resolve
 from mien.log import logger
 from mien.pipelines.plan import require_video
@@ -16,6 +16,11 @@ from mien.storage.source import opened
 from mien.storage.tar import is_tar
 from mien.storage.uri import Entry, Store, canonical, contains, is_bucket, open_store
 from mien.video.limits import missing_decoders
+
+PROBE = ".probe-"
+"""Beginning of the name of a small object that is written on trial and deleted again."""
+
+_MAX_PROBES = 5
 
 
 class Check(NamedTuple):
@@ -111,10 +116,9 @@ def _source(config: Any) -> str:
 
 def _output(store: Store, min_free_gb: float) -> str:
     """Write, read, list and delete a small object, and look at the free space that a shard needs before it is sent."""
-    name = f".probe-{fingerprint({'output': store.uri})[:8]}"
+    name = f"{PROBE}{fingerprint({'output': store.uri})[:8]}"
     try:
-        store.replace(name, b"mien")
-        if store.read(name) != b"mien":
+        if _written(store, name) != b"mien":
             raise StorageError(f"{store.uri}: what was written reads back differently")
         next(store.list(), None)
         store.delete(name)
@@ -129,6 +133,19 @@ def _output(store: Store, min_free_gb: float) -> str:
             "free some space or set min_free_gb"
         )
     return f"{_place(store.uri)}, {free_gb:.0f} GB free in {folder}"
+
+
+def _written(store: Store, name: str) -> bytes:
+    """Write a small object and read it back; another run that starts at the same moment may delete it in between."""
+    for _ in range(_MAX_PROBES):
+        store.replace(name, b"mien")
+        try:
+            return store.read(name)
+        except Unavailable:
+            raise
+        except StorageError as error:
+            failure = error
+    raise failure
 
 
 def _place(uri: str) -> str:

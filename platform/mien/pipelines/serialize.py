@@ -35,7 +35,7 @@ from mien.pipelines.estimate import EstimateConfig
 from mien.pipelines.handout import Pending, handed_out, pending
 from mien.pipelines.plan import NUM_SHOWN, PlanConfig, Planner, PlanReport, preview_plan, write_plan
 from mien.pipelines.pools import CutPoolConfig, PoolConfig, actor_pool, clips_per_task, require_room
-from mien.pipelines.preflight import Ready, preflight, require_output
+from mien.pipelines.preflight import PROBE, Ready, preflight, require_output
 from mien.pipelines.progress import Progress
 from mien.pipelines.scored_plan import is_scored, scored_clips
 from mien.pipelines.sink import ShardSink, Target
@@ -264,7 +264,8 @@ def _standing(store: Store) -> SerializeConfig | None:
     Raises:
         RefusedError: There is something else.
     """
-    if all(lease.is_lease(entry.name) or entry.name.startswith(audit.FOLDER) for entry in store.list()):
+    passing = (audit.FOLDER, PROBE)  # another run may just be trying the output
+    if all(lease.is_lease(entry.name) or entry.name.startswith(passing) for entry in store.list()):
         return None
     try:
         return SerializeConfig.load(store.fetch(CONFIG))
@@ -326,7 +327,7 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
     metadata = {"version": mien.__version__, "models": _model_facts(ready.models, extractor)}
-    target = Target(store.uri, new_write_id(), config.format, metadata, left.started_at)
+    target = Target(store.uri, new_write_id(), config.format, metadata, left.started_at, left.completion)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
 
 

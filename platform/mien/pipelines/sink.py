@@ -19,13 +19,13 @@ from mien.datasets.formats import FormatConfig, open_shard
 from mien.datasets.frames import checksums, deserialize, tracks, values_of
 from mien.datasets.shard import ShardWriter
 from mien.datasets.sound import join
-from mien.errors import DatasetError
+from mien.errors import DatasetError, RefusedError
 from mien.log import printable
 from mien.pipelines.sound import SOUND_FILE
 from mien.schema import FACE_DETECTED
-from mien.storage.commit import data_name, digest, new_write_id, publish_shard
+from mien.storage.commit import completion_generation, data_name, digest, new_write_id, publish_shard
 from mien.storage.local import translated
-from mien.storage.uri import open_store
+from mien.storage.uri import Store, open_store
 from mien.video.audio import AudioClip, write_audio
 
 # A clip crosses from stage to stage as one row: never split, never apart from its failure.
@@ -74,6 +74,8 @@ class Target(NamedTuple):
     """Written into every shard."""
     started_at: float = 0.0
     """Unix time at which the run began."""
+    completion: int | None = None
+    """Generation of the completion record when the run looked what is left; None asks nothing of it."""
 
 
 class ShardSink(Datasink[None]):  # type: ignore[misc]  # ray is not typed
@@ -106,18 +108,27 @@ def write_clips(
     clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]],
     names: Callable[[], str] = new_write_id,
     clock: Callable[[], float] = time.time,
+    store: Store | None = None,
 ) -> None:
     """Write, verify, publish and commit one shard; does nothing for no clips.
 
+    Args:
+        target: Where, and how.
+        clips: JSON of each clip, its frames as Arrow IPC, and its failure or nothing.
+        names: Gives names that no other attempt has.
+        clock: Tells the time of the commit.
+        store: What to write with, if not the store at the target's place.
+
     Raises:
+        RefusedError: Another run has finished the dataset since this one began; nothing was written.
         StorageError: The store refused; nothing was committed, or it is unknown (CommitUnknown).
     """
     watch = Stopwatch()
-    store = open_store(target.root)
+    store = store or open_store(target.root)
     scratch = store.scratch()
     try:
         draft = ShardDraft(scratch, names(), target)
-        with translated(target.root):
+        with translated(scratch.parent):  # for a bucket this is a disk of this machine, not the output
             draft.fill(clips)
         if not draft.clip_ids:
             return
@@ -125,9 +136,18 @@ def write_clips(
         record |= {"models": target.metadata.get("models", {}), "effort": draft.effort(watch.read())}
         record |= {"run_id": target.run_id, "started_at": target.started_at, "finished_at": clock()}
         data = draft.path if draft.samples else None
+        _require_unfinished(store, target)
         publish_shard(store, draft.shard, draft.write_id, data, record, draft.sounds())
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _require_unfinished(store: Store, target: Target) -> None:
+    """A courtesy, as the lease is: who wakes up late need not add to a finished dataset what its index never names."""
+    if target.completion is not None and completion_generation(store) != target.completion:
+        raise RefusedError(
+            f"{target.root}: another run took over and has finished it, so this one stopped; what is committed stays"
+        )
 
 
 class ShardDraft:

@@ -262,6 +262,11 @@ def _has_lost(store: Store, data: str) -> bool:
     return data not in {file["name"] for file in read_commit(store, name)["files"]}
 
 
+def completion_generation(store: Store) -> int:
+    """Generation of the completion record; 0 while the dataset is unfinished."""
+    return next((entry.generation for entry in store.list(COMPLETE) if entry.name == COMPLETE), 0)
+
+
 def read_completion(store: Store) -> dict[str, Any] | None:
     """The completion record, or None while the dataset is unfinished.
 

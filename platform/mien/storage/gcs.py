@@ -19,6 +19,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
 from mien.errors import AlreadyExists, StorageError
+from mien.storage import local
 from mien.storage.gcs_client import bounds, client, pinned, project, translated
 from mien.storage.uri import GCS, Entry
 
@@ -79,7 +80,8 @@ class GcsStore:
     def fetch(self, name: str) -> Path:
         """A checked local copy; the last few are kept while the process lives."""
         entry = self.stat(name)
-        return _copies().get(self, name, entry.generation)
+        with local.translated(tempfile.gettempdir()):
+            return _copies().get(self, name, entry.generation)
 
     def download(self, name: str, path: Path, generation: int | None = None) -> None:
         """Write one object to a local file, checked."""
@@ -127,7 +129,8 @@ class GcsStore:
 
     def scratch(self) -> Path:
         """A new local folder."""
-        return Path(tempfile.mkdtemp(prefix="mien-"))
+        with local.translated(tempfile.gettempdir()):
+            return Path(tempfile.mkdtemp(prefix="mien-"))
 
     def clear_scratch(self) -> None:
         """Nothing unfinished is ever in a bucket: an object appears whole."""

@@ -139,7 +139,7 @@ def _agreed(fetch: Fetch, uri: str, start: int, stop: int) -> bytes:
 def _whole(store: Any, name: str, generation: int, uri: str) -> Iterator[BinaryIO]:
     """A local copy, checked; a full disk says nothing of the object, so that no clip is to blame."""
     with _room(uri):
-        scratch = store.scratch()
+        scratch = Path(tempfile.mkdtemp(prefix="mien-"))
     try:
         with _room(uri):
             store.download(name, scratch / "source", generation)
