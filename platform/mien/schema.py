@@ -79,8 +79,16 @@ PLAN = (
     Column("end_s", "float64", (), "s", "end of the clip, exclusive; infinity for the end of the video"),
     Column("reason", TEXT, (), "", "rule that chose the clip"),
     Column("subject", TEXT, (), "", "who is in it, empty where unknown"),
+    Column("keyword", TEXT, (), "", "keyword that chose the clip, the first of `matches`; empty for other rules"),
+    Column("keyword_s", "float64", (), "s", "time of that match in the source, without the offset; null for others"),
+    Column("matches", TEXT, (), "", "JSON: [keyword, time in s] of every match that the clip stands for, or empty"),
+    Column("text", TEXT, (), "", "what the transcript says where the keywords were found, or empty"),
+    Column("labels", TEXT, (), "", "JSON: what annotations and lists say of the clip or of who is in it, or empty"),
 )
-"""Rows of plan/*.parquet, one per clip, written before anything is decoded."""
+"""Rows of plan/*.parquet, one per clip, written before anything is decoded.
+
+Datasets of earlier versions lack `keyword` and what follows it; their readers and these read both.
+"""
 
 INDEX = (
     *PLAN,

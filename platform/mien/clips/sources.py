@@ -1,20 +1,21 @@
-"""Which files are the videos: a folder, one file or a glob pattern, in a fixed order."""
+"""Which files are the videos: a folder, one file, a glob pattern or a list, in a fixed order."""
 
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from pydantic import field_validator
 
 from mien.clips.clip import Source
+from mien.clips.naming import GLOB, root_of
+from mien.clips.rows import READERS
+from mien.clips.source_list import Skipped as Skipped
+from mien.clips.source_list import is_list, listed
 from mien.config import Config
 from mien.errors import PreflightError, StorageError
 from mien.storage.local import translated
 from mien.storage.uri import GCS, Entry, canonical, is_bucket
-
-_GLOB = re.compile(r"[*?\[]")
 
 
 class SourcesConfig(Config):
@@ -39,20 +40,20 @@ class SourcesConfig(Config):
         return pattern
 
 
-class Skipped(NamedTuple):
-    """A file that was not taken, and why."""
-
-    path: str
-    why: str
+def names_root(place: str, config: SourcesConfig) -> str:
+    """What the names in lists, annotations and corpora are relative to: the folder or prefix of the sources."""
+    return root_of(place, (*config.suffixes, *READERS))
 
 
 def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
-    """Every video of a folder (with its sub-folders), of a glob pattern, or the one file named.
+    """Every video of a folder (with its sub-folders), of a glob pattern, of a list, or the one file named.
 
-    A file that is named outright is taken whatever its ending: what is wrong with it shows when it is opened.
+    A video that is named outright is taken whatever its ending: what is wrong with it shows when it is opened. A name
+    that ends in .txt, .csv, .jsonl or .parquet is a list, see `mien.clips.source_list`.
 
     Raises:
         PreflightError: There is nothing at the place, or it may not be read.
+        ConfigError: A list is damaged; its line is named.
     """
     try:
         with translated(place):
@@ -62,6 +63,10 @@ def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]
 
 
 def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    if is_list(place):
+        found = listed(canonical(place), names_root(place, config))
+        yield from (_with_subject(each, config) if isinstance(each, Source) else each for each in found)
+        return
     if is_bucket(place):
         yield from _in_bucket(canonical(place), config)
         return
@@ -70,7 +75,7 @@ def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
         yield from _in_folder(root, config)
     elif root.exists():
         yield _source_or_skipped(root, config)
-    elif _GLOB.search(place):
+    elif GLOB.search(place):
         yield from _by_pattern(root, config)
     else:
         raise PreflightError(f"{place}: does not exist; give a folder of videos, a video or a pattern as source=PLACE")
@@ -82,7 +87,7 @@ def _in_bucket(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
 
     bucket, _, name = place.removeprefix(GCS).partition("/")
     store, num_found = GcsStore(GCS + bucket), 0
-    is_pattern = bool(_GLOB.search(name))
+    is_pattern = bool(GLOB.search(name))
     for entry in store.glob(name) if is_pattern else store.list(name):
         is_named = entry.name == name
         if not (is_pattern or is_named or entry.name.startswith(f"{name}/" if name else "")):
@@ -100,6 +105,10 @@ def _object(bucket: str, entry: Entry, config: SourcesConfig, is_named: bool) ->
     if not is_named and path.suffix.lower() not in config.suffixes:
         return Skipped(uri, "not a video by its ending")
     return Source(uri, entry.size_bytes, entry.generation, _subject(path.stem, config))
+
+
+def _with_subject(source: Source, config: SourcesConfig) -> Source:
+    return source._replace(subject=source.subject or _subject(PurePosixPath(source.uri).stem, config))
 
 
 def _subject(stem: str, config: SourcesConfig) -> str:
@@ -121,7 +130,7 @@ def _in_folder(root: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
 
 
 def _by_pattern(pattern: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
-    fixed = next(parent for parent in pattern.parents if not _GLOB.search(str(parent)))
+    fixed = next(parent for parent in pattern.parents if not GLOB.search(str(parent)))
     for path in sorted(fixed.glob(str(pattern.relative_to(fixed)))):
         is_hidden = any(part.startswith(".") for part in path.relative_to(fixed).parts)
         if not is_hidden:
