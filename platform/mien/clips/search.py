@@ -78,7 +78,7 @@ def require_found(place: str, num_matches: dict[str, int], num_transcripts: int)
         others = sum(num_matches.values())
         raise NothingFound(
             f"{printable(place)}: {', '.join(map(repr, absent))}: 0 matches in {num_transcripts} transcripts; the "
-            f"other {len(num_matches) - len(absent)} keywords have {others}. Leave it out, or try match=substring"
+            f"other {len(num_matches) - len(absent)} keywords have {others}. Leave it out, or match substrings"
         )
 
 

@@ -6,6 +6,7 @@ All times are seconds from the first frame.
 import codecs
 import html
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
@@ -23,8 +24,9 @@ MAX_BYTES = 50_000_000
 MARKER = re.compile(r"\[(\d+\.\d+)\]")
 """Seconds and milliseconds in the text of a corpus."""
 
-_TAG = re.compile(r"<[^<>]*>")
-_BEFORE = re.compile(r"(?<![\d:])-(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}")
+_TAG = re.compile(r"<[^<>\n]*>")
+_TIMING = re.compile(r".*-->.*")
+_BEFORE = re.compile(r"-(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}")
 _ZERO = "00:00:00.000"
 _BLANK = re.compile(r"\n[ \t]*\n")
 
@@ -75,11 +77,10 @@ def parse(data: bytes, name: str) -> Transcript:
         raise TranscriptError(f"{printable(name)}: has {len(data)} bytes, too many for a transcript; leave it out")
     text = to_text(data)
     try:
-        segments = from_json(json.loads(text)) if suffix == ".json" else _from_subtitles(text, suffix)
+        return in_order(from_json(json.loads(text)) if suffix == ".json" else _from_subtitles(text, suffix))
     except (ValueError, KeyError, TypeError, AttributeError, LookupError, RecursionError) as error:
         reason = printable(" ".join(str(error).split()))
         raise TranscriptError(f"{printable(name)}: is no transcript or damaged: {reason:.200}") from None
-    return in_order(segments)
 
 
 def to_text(data: bytes) -> str:
@@ -110,10 +111,12 @@ def in_order(segments: Iterable[Segment]) -> Transcript:
     """Segments by time, each on one line; none is empty, begins before 0 or ends before it begins."""
     kept, markers = list[Segment](), list[float]()
     for start_s, end_s, text, words in segments:
+        if not math.isfinite(start_s):
+            continue
         line, start_s = " ".join(text.split()), max(0.0, start_s)
         markers.append(start_s)
         if line:
-            kept.append(Segment(start_s, max(start_s, end_s), line, words))
+            kept.append(Segment(start_s, max(start_s, end_s if math.isfinite(end_s) else start_s), line, words))
     return Transcript(sorted(kept, key=lambda segment: (segment.start_s, segment.end_s)), sorted(markers))
 
 
@@ -124,14 +127,16 @@ def _from_subtitles(text: str, suffix: str) -> Iterable[Segment]:
 
     kind = suffix.removeprefix(".")
     if kind in {"srt", "vtt"}:  # cues before the beginning have no notation; some tools write a minus
-        text = _BEFORE.sub(_ZERO, text)
-    if kind == "vtt" and not text.lstrip().startswith("WEBVTT"):
-        raise ValueError("does not begin with WEBVTT")
+        text = _TIMING.sub(lambda line: _BEFORE.sub(_ZERO, line[0]), text)
+    if kind == "vtt":
+        if not text.lstrip().startswith("WEBVTT"):
+            raise ValueError("does not begin with WEBVTT")
+        text = _TAG.sub("", text)  # times of single words would be taken for those of cues
     try:
         events = SSAFile.from_string(text, format_=kind).events
     except Pysubs2Error as error:
         raise ValueError(str(error) or type(error).__name__) from None
-    if not events and text.strip(" \n") not in {"", "WEBVTT"} and kind != "vtt":
+    if not events and text.strip() and kind != "vtt":
         raise ValueError("has no cue")
     for event in events:
         if event.is_text:
@@ -142,8 +147,7 @@ def _spoken(text: str, kind: str) -> str:
     """The words of a cue. A WebVTT cue ends with the first blank line: the name of the next one may follow it."""
     if kind == "vtt":
         text = _BLANK.split(text)[0]
-        return html.unescape(_TAG.sub("", text))
-    return html.unescape(text) if kind == "srt" else text
+    return text if kind in {"ass", "ssa"} else html.unescape(text)
 
 
 def from_json(values: Any) -> Iterable[Segment]:
