@@ -3,6 +3,7 @@
     MienError                    1   anything below; also: failed
     ├── ConfigError              2   a key, value or argument that cannot be used
     ├── TooManyFailures          3   finished, with more failed clips or items than tolerated
+    │   └── NothingFound         3   a keyword occurs nowhere, or there is no clip at all
     ├── PreflightError           4   something the job needs is missing: source, rights, disk, model
     │   └── AssetError           4   a model file that is absent, cannot be had, or has the wrong sum
     ├── RefusedError             5   the output was made with another config, or another run is at work on it
@@ -18,6 +19,7 @@
     └── ClipError                –   one clip cannot be made; becomes a row of failures.parquet
         ├── MediaError           –   the video cannot be read
         │   └── LimitExceeded    –   the video is larger than what the limits allow
+        ├── TranscriptError      –   a transcript cannot be read; its video has no clip, the others go on
         └── FaceError            –   the faces in the clip do not meet the policy
 
 An error message names the input, says what is wrong with it and what to do. No traceback reaches a user.
@@ -40,6 +42,10 @@ class TooManyFailures(MienError):
     """The job finished, but more clips or items failed than `max_failed` tolerates."""
 
     exit_code = 3
+
+
+class NothingFound(TooManyFailures):
+    """What was looked for occurs nowhere; what was found is planned."""
 
 
 class PreflightError(MienError):
@@ -104,6 +110,10 @@ class MediaError(ClipError):
 
 class LimitExceeded(MediaError):
     """A video is larger than the limits allow."""
+
+
+class TranscriptError(ClipError):
+    """A transcript cannot be read."""
 
 
 class FaceError(ClipError):
