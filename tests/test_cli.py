@@ -89,7 +89,12 @@ def test_stdout_is_one_json_document(
     monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
     corpus = tmp_path / "corpus.json"
     corpus.write_text(json.dumps([{"video_path": "a.mp4", "transcription_timestamp": "[0.0] smile [1.5]"}]))
-    places = {"CORPUS": str(corpus), "DATASET": dataset.uri, "VIDEOS": str(faces_dir / "d18.mp4"), "OUTPUT": str(tmp_path / "out")}
+    places = {
+        "CORPUS": str(corpus),
+        "DATASET": dataset.uri,
+        "VIDEOS": str(faces_dir / "d18.mp4"),
+        "OUTPUT": str(tmp_path / "out"),
+    }
     words = JSON_VERBS[verb]
     for placeholder, place in places.items():
         words = tuple(word.replace(placeholder, place) for word in words)

@@ -42,7 +42,7 @@ def plan(listing: Path, output: Path) -> dict[str, float]:
     words = [f"source={listing}", f"output={output}", "clips.kind=random", f"clips.num_clips={CLIPS_PER_SOURCE}"]
     command = [str(Path(sys.executable).parent / "mien"), "plan", *words, "--no-estimate", "--json"]
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: _use(cores))  # noqa: PLW1509
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: _use(cores))
     peak_gb, ended = [0.0], threading.Event()
     watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), ended, peak_gb))
     watcher.start()

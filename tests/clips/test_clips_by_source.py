@@ -45,5 +45,3 @@ def test_odd_names_are_names(name: str) -> None:
     rows.add(name, 1, "here")
     assert rows.of(name) == ["here"]
     assert rows.of(name + " ") == []
-
-

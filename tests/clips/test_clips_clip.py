@@ -34,7 +34,7 @@ def test_what_is_known_of_a_clip_does_not_change_its_id() -> None:
     assert Clip(known, matches=(Match("smile", 1.5),), text="smile", labels="{}").clip_id == Clip(SOURCE).clip_id
 
 
-@pytest.mark.parametrize("uri", ["/videos/ä \"quoted\" \\ 笑.mp4", "gs://bucket/a\tb.mp4", "/videos/\udce9.mp4"])
+@pytest.mark.parametrize("uri", ['/videos/ä "quoted" \\ 笑.mp4', "gs://bucket/a\tb.mp4", "/videos/\udce9.mp4"])
 def test_the_id_is_the_hash_of_a_json_list(uri: str) -> None:
     clip = Clip(Source(uri, 5, 6), 0.1, 2e22, 'keyword "ä"')
     identity = [uri, 5, 6, "0.1", "2e+22", 'keyword "ä"']

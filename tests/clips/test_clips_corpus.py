@@ -30,11 +30,17 @@ def test_a_list_of_videos_says_who_is_in_them_and_what_is_said(tmp_path: Path) -
     labels = {"age": "34", "gender": "Female", "skin_type": 3, "is_dark": False}
     expected = Entry(ENTRY["video_path"], "1140", labels, 41.5, "[0.000] please smile [3.555]")  # type: ignore[arg-type]
     assert list(entries(write(tmp_path, [ENTRY]))) == [expected]
-    assert list(entries(write(tmp_path, {"total_videos": 1, "videos": [{**ENTRY, "keywords": {"smile": [3.555]}}]}))) == [expected]
+    assert list(
+        entries(write(tmp_path, {"total_videos": 1, "videos": [{**ENTRY, "keywords": {"smile": [3.555]}}]}))
+    ) == [expected]
 
 
 def test_subjects_with_their_files_say_which_are_dark(tmp_path: Path) -> None:
-    about = {"files": ["7/a.mp4", "7/b.mp4"], "dark_files": ["7/b.mp4", "7/c.mp4"], "label": {"age": 50, "skin-type": "2"}}
+    about = {
+        "files": ["7/a.mp4", "7/b.mp4"],
+        "dark_files": ["7/b.mp4", "7/c.mp4"],
+        "label": {"age": 50, "skin-type": "2"},
+    }
     found = list(entries(write(tmp_path, {"7": about, "8": {"files": ["8/a.mp4"]}})))
     assert [(each.name, each.subject, each.labels.get("is_dark")) for each in found] == [
         ("7/a.mp4", "7", False),
@@ -46,7 +52,9 @@ def test_subjects_with_their_files_say_which_are_dark(tmp_path: Path) -> None:
     assert found[0].marked_text is None
 
 
-@pytest.mark.parametrize("values", ["{", "3", '"text"', "[3]", '[{"subject_id": 3}]', '{"7": {"label": {}}}', '{"7": [1]}'])
+@pytest.mark.parametrize(
+    "values", ["{", "3", '"text"', "[3]", '[{"subject_id": 3}]', '{"7": {"label": {}}}', '{"7": [1]}']
+)
 def test_what_is_no_corpus_is_one_line(tmp_path: Path, values: str) -> None:
     path = write(tmp_path, values)
     with pytest.raises(ConfigError, match=r"corpus.json: is no (corpus|JSON): ") as error:

@@ -120,7 +120,10 @@ def test_a_video_needs_so_many_different_keywords(tmp_path: Path) -> None:
         "with fewer than clips.min_keywords=2 different keywords": 1,
         "without any of the keywords": 1,
     }
-    assert rule.found()["keywords"] == {"smile": {"num_matches": 3, "num_videos": 2}, "sad": {"num_matches": 1, "num_videos": 1}}
+    assert rule.found()["keywords"] == {
+        "smile": {"num_matches": 3, "num_videos": 2},
+        "sad": {"num_matches": 1, "num_videos": 1},
+    }
     assert rule.found()["num_transcripts"] == 3
 
 
@@ -155,7 +158,11 @@ def test_one_corpus_serves_all_videos(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "said"),
-    [({"transcript_suffixes": [".txt"]}, r"\.txt is none of"), ({"length_s": 0}, "length_s"), ({"overlaps": "x"}, "overlaps")],
+    [
+        ({"transcript_suffixes": [".txt"]}, r"\.txt is none of"),
+        ({"length_s": 0}, "length_s"),
+        ({"overlaps": "x"}, "overlaps"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):

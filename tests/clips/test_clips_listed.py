@@ -48,7 +48,10 @@ def test_every_row_is_a_clip_with_what_it_carries_and_no_video_is_opened(tmp_pat
 
 
 def test_parquet_keeps_numbers_and_lines_give_the_same_ids(tmp_path: Path) -> None:
-    rows = [{"source": "a.mp4", "start_s": 0.1, "end_s": 2.0, "score": 0.5}, {"source": "b.mp4", "start_s": 3.0, "end_s": 4.0}]
+    rows = [
+        {"source": "a.mp4", "start_s": 0.1, "end_s": 2.0, "score": 0.5},
+        {"source": "b.mp4", "start_s": 3.0, "end_s": 4.0},
+    ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
     first, second = (clips(tmp_path / name, [A, B]) for name in ("list.parquet", "list.jsonl"))

@@ -79,7 +79,9 @@ def whisper(words: list[tuple[str, float, float]], text: str) -> Transcript:
 
 
 def test_words_with_times_give_start_and_end() -> None:
-    transcript = whisper([(" Now,", 1.0, 1.2), (" look", 1.3, 1.6), (" sad.", 2.0, 2.4), (" Sad", 3.0, 3.3)], " Now, look sad. Sad")
+    transcript = whisper(
+        [(" Now,", 1.0, 1.2), (" look", 1.3, 1.6), (" sad.", 2.0, 2.4), (" Sad", 3.0, 3.3)], " Now, look sad. Sad"
+    )
     assert times(transcript, "look sad", anchor="word_start") == [("look sad", 1.3), ("look sad", 9.0)]
     assert times(transcript, "look sad", anchor="word_end") == [("look sad", 2.4), ("look sad", 9.5)]
     assert times(transcript, "sad", anchor="word_start") == [("sad", 2.0), ("sad", 3.0), ("sad", 9.0)]

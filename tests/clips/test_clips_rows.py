@@ -16,7 +16,10 @@ from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 from pickle_bomb import bare
 
-ROWS: list[dict[str, Any]] = [{"source": "a.mp4", "start_s": 1.5, "note": "one, two"}, {"source": "b ü.mp4", "note": None}]
+ROWS: list[dict[str, Any]] = [
+    {"source": "a.mp4", "start_s": 1.5, "note": "one, two"},
+    {"source": "b ü.mp4", "note": None},
+]
 
 
 def write(folder: Path, suffix: str) -> str:
@@ -85,7 +88,10 @@ def test_a_pickled_object_in_parquet_is_refused_and_not_loaded(tmp_path: Path) -
     assert ray.data
     payload = bare(tmp_path / "mark")
     field = pa.field("note", pa.large_binary(), metadata={"ARROW:extension:name": "ray.data.arrow_pickled_object"})
-    table = pa.table([pa.array(["a.mp4"]), pa.array([payload], pa.large_binary())], schema=pa.schema([("source", pa.string()), field]))
+    table = pa.table(
+        [pa.array(["a.mp4"]), pa.array([payload], pa.large_binary())],
+        schema=pa.schema([("source", pa.string()), field]),
+    )
     pq.write_table(table, tmp_path / "list.parquet")
     with pytest.raises(ConfigError, match="column note is of an extension type"):
         list(read_rows(str(tmp_path / "list.parquet")))

@@ -49,7 +49,12 @@ def test_the_result_has_the_form_of_the_corpus_search(corpus: str) -> None:
                 "transcription_timestamp": TEXTS["1/a.mp4"],
                 "keywords": {"smile": [3.555, 8.0], "sad": [6.1], "happy": [8.0]},
             },
-            {"video_path": "1/b.mp4", **about, "transcription_timestamp": TEXTS["1/b.mp4"], "keywords": {"smile": [2.0]}},
+            {
+                "video_path": "1/b.mp4",
+                **about,
+                "transcription_timestamp": TEXTS["1/b.mp4"],
+                "keywords": {"smile": [2.0]},
+            },
         ],
     }
     found.check(corpus)
@@ -65,7 +70,9 @@ def test_substrings_count_as_the_seed_counted_them(corpus: str) -> None:
 
 def test_by_default_a_video_may_lack_four_of_the_keywords(corpus: str) -> None:
     keywords = ("smile", "sad", "happy", "one", "two", "three", "four")
-    assert [video["video_path"] for video in search(SearchConfig(transcripts=corpus, keywords=keywords)).result["videos"]] == ["1/a.mp4"]
+    assert [
+        video["video_path"] for video in search(SearchConfig(transcripts=corpus, keywords=keywords)).result["videos"]
+    ] == ["1/a.mp4"]
     eight = search(SearchConfig(transcripts=corpus))
     assert (eight.result["search_criteria"]["min_keywords"], eight.result["total_videos"]) == (4, 0)
     assert eight.keywords["smile"] == 3, "matches are counted in all transcripts"
@@ -75,7 +82,9 @@ def test_by_default_a_video_may_lack_four_of_the_keywords(corpus: str) -> None:
 def test_a_keyword_that_never_occurs_is_told_with_the_count(corpus: str) -> None:
     found = search(SearchConfig(transcripts=corpus, keywords=("smile", "xyzzy", "sad")))
     assert found.result["total_videos"] == 2
-    with pytest.raises(NothingFound, match=r"'xyzzy': 0 matches in 3 transcripts; the other 2 keywords have 4") as error:
+    with pytest.raises(
+        NothingFound, match=r"'xyzzy': 0 matches in 3 transcripts; the other 2 keywords have 4"
+    ) as error:
         found.check(corpus)
     assert error.value.exit_code == 3
 
@@ -102,7 +111,9 @@ def test_a_folder_of_transcripts_is_searched_and_damaged_ones_are_left_out(tmp_p
 def test_one_transcript_is_searched_also_one_of_whisper(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"segments": [{"start": 1.5, "end": 2, "text": " smile"}]}))
     found = search(SearchConfig(transcripts=str(tmp_path / "a.json"), keywords=("smile",)))
-    assert [(video["video_path"], video["keywords"]) for video in found.result["videos"]] == [("a.json", {"smile": [1.5]})]
+    assert [(video["video_path"], video["keywords"]) for video in found.result["videos"]] == [
+        ("a.json", {"smile": [1.5]})
+    ]
 
 
 def test_the_result_can_be_searched_again_and_lies_where_it_is_wanted(corpus: str, emulator: Emulator) -> None:

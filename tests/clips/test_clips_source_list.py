@@ -39,8 +39,22 @@ def test_places_alone_are_looked_up_and_a_missing_one_is_told_by_its_line(tmp_pa
 
 def test_what_a_table_knows_is_not_asked(tmp_path: Path) -> None:
     rows = [
-        {"source": "gs://nowhere/a.mp4", "size_bytes": 10, "generation": 5, "duration_s": 8.0, "subject": 12, "age": 30},
-        {"source": "gs://nowhere/b.mp4", "size_bytes": 11, "generation": 6, "duration_s": None, "subject": None, "age": None},
+        {
+            "source": "gs://nowhere/a.mp4",
+            "size_bytes": 10,
+            "generation": 5,
+            "duration_s": 8.0,
+            "subject": 12,
+            "age": 30,
+        },
+        {
+            "source": "gs://nowhere/b.mp4",
+            "size_bytes": 11,
+            "generation": 6,
+            "duration_s": None,
+            "subject": None,
+            "age": None,
+        },
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
     assert list(listed(str(tmp_path / "list.parquet"), str(tmp_path))) == [

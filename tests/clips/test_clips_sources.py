@@ -48,7 +48,9 @@ def test_a_list_gives_its_places_in_its_order(videos: Path) -> None:
     (videos / "some.txt").write_text("deep/c.mkv\nb.MP4\n")
     found = list(find_videos(str(videos / "some.txt"), SourcesConfig()))
     assert names(found, videos) == ["deep/c.mkv", "b.MP4"]
-    one, other = (next(iter(find_videos(str(place), SourcesConfig()))) for place in (videos / "some.txt", videos / "deep"))
+    one, other = (
+        next(iter(find_videos(str(place), SourcesConfig()))) for place in (videos / "some.txt", videos / "deep")
+    )
     assert one == other, "a video is the same however it is found"
 
 

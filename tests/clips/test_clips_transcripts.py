@@ -53,7 +53,9 @@ def said(store: Store, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, str | 
 
 
 def test_a_transcript_has_the_name_of_its_video(store: Store) -> None:
-    problem = f"{store.uri}/d.json: is no transcript or damaged: has neither segments, words nor transcription_timestamp"
+    problem = (
+        f"{store.uri}/d.json: is no transcript or damaged: has neither segments, words nor transcription_timestamp"
+    )
     assert said(store) == {
         "a.mp4": "of a",
         "a.b.mp4": "of a.b",
