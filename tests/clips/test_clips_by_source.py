@@ -45,3 +45,10 @@ def test_odd_names_are_names(name: str) -> None:
     rows.add(name, 1, "here")
     assert rows.of(name) == ["here"]
     assert rows.of(name + " ") == []
+
+
+def test_a_member_of_a_tar_is_found_by_its_name_and_by_its_place() -> None:
+    rows = BySource()
+    assert rows.add("/0.tar/x/a.mp4", 1, "by name") == 0
+    assert rows.add("/0.tar#1536:x/a.mp4", 2, "by place") == 1
+    assert rows.of("/0.tar#512:./x/a.mp4") == ["by name"]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.clips.naming import located, root_of
+from mien.clips.naming import as_named, located, root_of
 
 SUFFIXES = (".mp4", ".csv")
 
@@ -31,3 +31,18 @@ def test_a_name_is_spelled_as_the_source_is(tmp_path: Path) -> None:
     assert located("/a.mp4", root) == "/a.mp4"
     assert located("b/a.mp4", "gs://bucket/videos") == "gs://bucket/videos/b/a.mp4"
     assert located("gs://bucket/x/a.mp4", root) == "gs://bucket/x/a.mp4"
+
+
+def test_a_tar_is_like_a_folder_of_its_members(tmp_path: Path) -> None:
+    (tmp_path / "0.tar").touch()
+    assert root_of(f"{tmp_path}/0.tar", SUFFIXES) == f"{tmp_path}/0.tar"
+    assert root_of("gs://bucket/videos/0.tar", SUFFIXES) == "gs://bucket/videos/0.tar"
+    assert root_of("gs://bucket/videos/*.tar", SUFFIXES) == "gs://bucket/videos"
+    for name in ("x/a.mp4", "./x/a.mp4"):
+        assert as_named(f"{tmp_path}/0.tar#512:{name}") == located("0.tar/x/a.mp4", str(tmp_path))
+    assert as_named(f"{tmp_path}/a.mp4") == f"{tmp_path}/a.mp4"
+
+
+def test_no_member_is_called_as_what_lies_beside_its_tar(tmp_path: Path) -> None:
+    for name in ("../a.mp4", f"{tmp_path}/a.mp4", "x/../../a.mp4"):
+        assert as_named(f"{tmp_path}/0.tar#512:{name}") != located("a.mp4", str(tmp_path))

@@ -16,6 +16,14 @@ class Info:
         self.start_s, self.duration_s, self.fps = start_s, duration_s, Fraction(25)
 
 
+def whole(uri: str) -> Any:
+    return Info(1.5, 8.0)
+
+
+def endless(uri: str) -> Any:
+    return Info(0.0, 0.0)
+
+
 def no_probe(uri: str) -> Any:
     raise AssertionError(f"{uri} was opened")
 
@@ -29,11 +37,11 @@ def test_a_length_that_is_known_opens_no_video() -> None:
 
 
 def test_else_the_container_is_asked() -> None:
-    extent = extent_of(SOURCE, lambda uri: Info(1.5, 8.0))  # type: ignore[arg-type, return-value]
+    extent = extent_of(SOURCE, whole)
     assert extent == Extent(1.5, 9.5)
     assert extent is not None
     assert extent.duration_s == 8.0
-    assert extent_of(SOURCE, lambda uri: Info(0, 0)) is None  # type: ignore[arg-type, return-value]
+    assert extent_of(SOURCE, endless) is None
     assert extent_of(SOURCE, broken) is None
 
 

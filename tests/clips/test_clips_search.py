@@ -11,6 +11,7 @@ from mien.clips.search import SearchConfig, search
 from mien.errors import ConfigError, NothingFound, PreflightError
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
+from tars import pack
 
 TEXTS = {
     "1/a.mp4": "[0.000] please smile [3.555] now look sad [6.1] smile, be happy [8.0] thanks",
@@ -138,3 +139,16 @@ def test_what_cannot_be_searched_is_told(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(kind, match=said):
         search(SearchConfig(**values))
+
+
+def test_transcripts_in_tars_are_searched(tmp_path: Path) -> None:
+    cue = "1\n00:00:01,000 --> 00:00:02,000\n{}\n"
+    pack(
+        tmp_path / "0.tar",
+        {"x/1.srt": cue.format("smile").encode(), "x/1.mp4": b"", "2.srt": cue.format("no").encode()},
+    )
+    found = search(SearchConfig(transcripts=str(tmp_path), keywords=("smile",), anchor="segment_start"))
+    assert found.num_transcripts == 2
+    assert [(each["video_path"], each["keywords"]) for each in found.result["videos"]] == [
+        ("0.tar/x/1.srt", {"smile": [1.0]})
+    ]

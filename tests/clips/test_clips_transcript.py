@@ -173,6 +173,21 @@ def test_what_is_no_transcript_is_told(name: str, data: bytes, said: str) -> Non
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("filling", ["<a", "{", "\n", "\n 1", "-1:", "[", "[1", "1\n", "{<", "a", " ", "</a ", "00:"])
+@pytest.mark.parametrize("name", ["a.srt", "a.vtt", "a.ass"])
+def test_a_file_made_to_take_endless_time_does_not(name: str, filling: str) -> None:
+    """With patterns that begin anew at each of its parts this would take hours."""
+    head = {"a.srt": "1\n00:00:01,000 --> 00:00:02,000\n", "a.vtt": "WEBVTT\n\n00:01.000 --> 00:02.000\n"}
+    begun = head.get(name, ASS.partition("Dialogue")[0] + "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,")
+    text = f"{begun}smile {filling * (600_000 // len(filling))}x"
+    assert parse(text.encode(), name).segments[0].text.startswith("smile")
+
+
+def test_signs_that_belong_to_no_tag_are_no_hindrance() -> None:
+    text = "1\n00:00:01,000 --> 00:00:02,000\n1 < 2 {smile <i>sad</i> > 0\n"
+    assert parse(text.encode(), "a.srt").segments[0].text == "1 2 smile sad > 0"
+
+
 def test_times_that_are_no_times_are_left_out() -> None:
     values = {
         "segments": [{"start": float("inf"), "end": 2, "text": "x"}, {"start": 1, "end": float("nan"), "text": "y"}]

@@ -7,6 +7,7 @@ import pytest
 
 from buckets import BUCKET, failing
 from mien.clips.clip import Source
+from mien.clips.sources import SourcesConfig, find_videos
 from mien.clips.transcript import MAX_BYTES, SUFFIXES
 from mien.clips.transcripts import CorpusTranscripts, SidecarTranscripts
 from mien.errors import Unavailable
@@ -14,6 +15,7 @@ from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 from mien.storage.local import LocalStore
 from mien.storage.uri import Store
+from tars import pack
 
 CUE = "1\n00:00:01,000 --> 00:00:02,000\n{}\n"
 FILES = {
@@ -103,3 +105,36 @@ def test_no_more_is_read_than_a_transcript_may_have(tmp_path: Path) -> None:
     (heard,) = SidecarTranscripts(SUFFIXES).of([Source(f"{tmp_path}/a.mp4", 1, 7)])
     assert heard.transcript is None
     assert "too many for a transcript" in heard.problem
+
+
+def in_tar(store: Store, tmp_path: Path, files: dict[str, str]) -> dict[str, str | None]:
+    """Name of a video in a tar -> what is said in it."""
+    path = pack(tmp_path / "packed", {name: text.encode() for name, text in files.items()})
+    store.replace("0.tar", path.read_bytes())
+    sources = [found for found in find_videos(f"{store.uri}/0.tar", SourcesConfig()) if isinstance(found, Source)]
+    return {
+        heard.source.uri.rpartition(":")[2]: heard.transcript.segments[0].text
+        if heard.transcript
+        else heard.problem or None
+        for heard in SidecarTranscripts(SUFFIXES).of(sources)
+    }
+
+
+def test_in_a_tar_a_transcript_is_another_member(store: Store, tmp_path: Path) -> None:
+    files = {name: text for name, text in FILES.items() if name not in ("a.json", "a.jsonx", "d.json")}
+    assert in_tar(store, tmp_path, files) == {
+        "a.mp4": "of a",
+        "a.b.mp4": "of a.b",
+        "a-1.mp4": None,
+        "c.mp4": None,
+        "d.mp4": None,
+        "deep/a.mp4": "of deep a",
+    }, "as on a disk"
+
+
+def test_in_a_tar_a_transcript_may_be_of_a_sample(store: Store, tmp_path: Path) -> None:
+    files = {"7.front.mp4": "", "7.srt": CUE.format("of 7"), "7.json": '{"age": 30}', "8.front.mp4": ""}
+    assert in_tar(store, tmp_path, files) == {"7.front.mp4": "of 7", "8.front.mp4": None}
+    damaged = in_tar(store, tmp_path, {"./a.mp4": "", "./a.srt": "nothing"})
+    assert list(damaged) == ["./a.mp4"]
+    assert f"{store.uri}/0.tar/a.srt: is no transcript or damaged" in str(damaged["./a.mp4"])

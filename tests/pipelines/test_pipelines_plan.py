@@ -165,7 +165,7 @@ def test_a_keyword_plan_has_what_it_found_beside_it(videos: Path, tmp_path: Path
     report = write_plan(Planner(config(videos, **values)), store)
     assert (report.num_clips, report.num_skipped) == (2, 1), "transcripts are no strangers, notes are"
     assert report.left_out == {"without a transcript": 2, "without any of the keywords": 1}
-    assert report.matches["keywords"] == dict.fromkeys(["smile", "sad"], {"num_matches": 1, "num_videos": 1})
+    assert report.matches["keywords"] == {name: {"num_matches": 1, "num_videos": 1} for name in ("smile", "sad")}
     assert json.loads(store.read(index.MATCHES)) == report.matches
     assert standing_plan(store)[0].matches == report.matches
     assert index.MATCHES.startswith(publish.SMALL), "the completion record names it"

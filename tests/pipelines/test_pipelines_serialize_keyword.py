@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -72,9 +73,7 @@ def test_what_was_said_and_who_said_it_stay_with_the_clips(report: SerializeRepo
     ]
     assert [sample.matches for sample in dataset] == [[("happy", 3.0), ("surprised", 5.0)], [("smile", 2.0)]]
     assert [sample.labels for sample in dataset] == [{"age": "34", "skin_type": "2"}, {"age": "51", "skin_type": "5"}]
-    assert [[float(time_s) for time_s in sample["time_s"]][0] for sample in dataset] == pytest.approx(
-        [4.0, 1.0], abs=0.1
-    )
+    assert [float(np.asarray(sample["time_s"])[0]) for sample in dataset] == pytest.approx([4.0, 1.0], abs=0.1)
     card = (Path(report.path) / "README.md").read_text()
     assert "| `skin_type` | `2`: 1, `5`: 1 |" in card
     assert "| keyword | `happy`: 1, `surprised`: 1, `smile`: 1 |" in card

@@ -24,7 +24,8 @@ class AnnotationsConfig(Config):
 
     path: str | None = None
     """JSON of a corpus, or a table (CSV, JSON lines, Parquet) with the column source: a place, or a name below that of
-    the sources. `subject` is who is in it, `duration_s` its length; the other columns become labels."""
+    the sources, `0.tar/a.mp4` in a tar. `subject` is who is in it, `duration_s` its length; the other columns become
+    labels."""
 
     subject_id_min: int | None = None
     """Videos of subjects with a lower number are left out, and those without a number."""

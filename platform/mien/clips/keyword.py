@@ -13,6 +13,7 @@ from mien.clips.rule import Extent, Probe, Rule, RuleConfig, extent_of
 from mien.clips.transcript import SUFFIXES
 from mien.clips.transcripts import CorpusTranscripts, Heard, SidecarTranscripts
 from mien.log import logger, printable
+from mien.storage.tar import is_tar
 
 _MAX_SHOWN = 5
 
@@ -23,7 +24,8 @@ class KeywordConfig(MatchingConfig, RuleConfig):
     kind: Literal["keyword"] = "keyword"
 
     transcripts: str | None = None
-    """JSON of a corpus, with what is said in every video; without it a file beside each video, of the same name."""
+    """JSON of a corpus, with what is said in every video; without it a file beside each video, of the same name, in a
+    tar another member."""
 
     transcript_suffixes: tuple[str, ...] = SUFFIXES
     """Endings of the files beside the videos, in the order in which they are tried; `.en.vtt` finds a.en.vtt."""
@@ -130,6 +132,9 @@ class KeywordRule(Rule):
             yield from self._clips(heard, probe_of(heard.source))
 
     def _clips(self, heard: Heard, probe: Probe) -> Iterator[Clip]:
+        if is_tar(heard.source.uri):  # one that is damaged: the clip that it becomes says what is wrong
+            yield Clip(heard.source)
+            return
         if heard.transcript is None:
             self._tell(heard)
             return

@@ -24,8 +24,8 @@ class ListConfig(RuleConfig):
 
     path: str = Field(min_length=1)
     """CSV, JSON lines or Parquet, on the disk or in a bucket, with the columns source (a place, or a name below the
-    place of the sources), start_s and end_s (seconds on the container's time line; without an end the clip ends with
-    its video). `subject` is who is in it; every other column becomes a label."""
+    place of the sources, `0.tar/a.mp4` in a tar), start_s and end_s (seconds on the container's time line; without an
+    end the clip ends with its video). `subject` is who is in it; every other column becomes a label."""
 
     def build(self, root: str) -> Rule:
         """The rule, with all rows checked; names are relative to the root.

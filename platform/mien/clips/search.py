@@ -11,7 +11,7 @@ from mien.clips.clip import Skipped, Source
 from mien.clips.matching import Matcher, MatchingConfig
 from mien.clips.naming import as_named
 from mien.clips.sources import SourcesConfig, find_videos, names_root
-from mien.clips.transcript import SUFFIXES, Transcript, from_markers, in_order, to_markers
+from mien.clips.transcript import SPEECH, SUFFIXES, Transcript, from_markers, in_order, to_markers
 from mien.clips.transcripts import read_transcript
 from mien.errors import ConfigError, NothingFound, StorageError, TranscriptError, Unavailable
 from mien.log import logger, printable
@@ -147,7 +147,7 @@ def _spoken(place: str) -> Iterator[Spoken]:
 def _is_corpus(place: str) -> bool:
     """Whether a JSON file is of many videos: that of one has its segments, words or marked text at the top."""
     values = corpus.read_json(place)
-    return not (isinstance(values, dict) and {"segments", "words", "transcription_timestamp"} & values.keys())
+    return not (isinstance(values, dict) and SPEECH & values.keys())
 
 
 def _parsed(found: Source) -> tuple[str, Transcript | str]:

@@ -18,14 +18,18 @@ from mien.log import printable
 SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".json")
 """Endings of transcripts, in the order in which they are looked for."""
 
-MAX_BYTES = 50_000_000
-"""A larger file is no transcript of one video: a day of speech has about one megabyte."""
+MAX_BYTES = 16_000_000
+"""A larger file is no transcript of one video: ten hours of speech with the times of all words have ten megabytes."""
+
+SPEECH = frozenset({"segments", "words", "transcription_timestamp"})
+"""Keys of a JSON below which there is what is said."""
 
 MARKER = re.compile(r"\[(\d+\.\d+)\]")
 """Seconds and milliseconds in the text of a corpus."""
 
 _TAG = re.compile(r"<[^<>\n]*>")
-_TIMING = re.compile(r".*-->.*")
+_LONELY = re.compile(r"\{(?![^{}\n]*\})|<(?![^<>\n]*>)")
+_BLANKS = re.compile(r"\n{3,}")
 _BEFORE = re.compile(r"-(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}")
 _ZERO = "00:00:00.000"
 _BLANK = re.compile(r"\n[ \t]*\n")
@@ -112,6 +116,15 @@ def _encoding(data: bytes) -> str:
     return "latin-1"
 
 
+def is_of_facts(data: bytes) -> bool:
+    """Whether a JSON only tells other things of a video, as beside one in a tar: who is in it, how old they are."""
+    try:
+        values = json.loads(to_text(data))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and not SPEECH & values.keys()
+
+
 def in_order(segments: Iterable[Segment]) -> Transcript:
     """Segments by time, each on one line; none is empty, begins before 0 or ends before it begins."""
     kept, markers = list[Segment](), list[float]()
@@ -131,8 +144,7 @@ def _from_subtitles(text: str, suffix: str) -> Iterable[Segment]:
     from pysubs2.exceptions import Pysubs2Error
 
     kind = suffix.removeprefix(".")
-    if kind in {"srt", "vtt"}:  # cues before the beginning have no notation; some tools write a minus
-        text = _TIMING.sub(lambda line: _BEFORE.sub(_ZERO, line[0]), text)
+    text = _tame(text)
     if kind == "vtt":
         if not text.lstrip().startswith("WEBVTT"):
             raise ValueError("does not begin with WEBVTT")
@@ -146,6 +158,16 @@ def _from_subtitles(text: str, suffix: str) -> Iterable[Segment]:
     for event in events:
         if event.is_text:
             yield Segment(event.start / 1000, event.end / 1000, _spoken(event.plaintext, kind))
+
+
+def _tame(text: str) -> str:
+    """The same without what the library takes endless time over, and with cues before the beginning at the beginning.
+
+    Its patterns look for the end of a tag from each of its beginnings, and for a number after each of many line ends.
+    """
+    text = _BLANKS.sub("\n\n", _LONELY.sub(" ", text))
+    lines = text.split("\n")  # a time before 0 has no notation; some tools write a minus
+    return "\n".join(_BEFORE.sub(_ZERO, line) if "-->" in line else line for line in lines)
 
 
 def _spoken(text: str, kind: str) -> str:

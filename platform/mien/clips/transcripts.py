@@ -8,7 +8,7 @@ from mien.clips import corpus
 from mien.clips.by_source import BySource
 from mien.clips.clip import Source
 from mien.clips.naming import as_named, located
-from mien.clips.transcript import MAX_BYTES, Transcript, from_markers, in_order, parse, too_large
+from mien.clips.transcript import MAX_BYTES, Transcript, from_markers, in_order, is_of_facts, parse, too_large
 from mien.errors import StorageError, TranscriptError, Unavailable
 from mien.log import logger, printable
 from mien.storage.ahead import ahead
@@ -83,7 +83,10 @@ class SidecarTranscripts:
             if found is None:
                 return Heard(source, None)
             name = found.name
-            return Heard(source, read_transcript(found))
+            data = _data(found)
+            if source.sidecars and name.lower().endswith(".json") and is_of_facts(data):
+                return Heard(source, None)
+            return Heard(source, parse(data, as_named(name)))
         except Unavailable:
             raise
         except (StorageError, TranscriptError) as error:
@@ -126,6 +129,10 @@ def read_transcript(found: Entry) -> Transcript:
         StorageError: It cannot be read.
         TranscriptError: It is larger than one may be, or none.
     """
+    return parse(_data(found), as_named(found.name))
+
+
+def _data(found: Entry) -> bytes:
     if found.size_bytes > MAX_BYTES:
         raise too_large(found.name, found.size_bytes)
-    return parse(read_small(found.name, found, MAX_BYTES), as_named(found.name))
+    return read_small(found.name, found, MAX_BYTES)
