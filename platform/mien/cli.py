@@ -12,7 +12,7 @@ import typer
 
 from mien import __version__, log
 from mien.errors import MienError
-from mien.verbs import datasets, ingest, jobs, machine, video
+from mien.verbs import clips, datasets, ingest, jobs, machine, video
 
 _INTERRUPTED = 130
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (jobs, ingest, datasets, video, machine):
+for room in (jobs, clips, ingest, datasets, video, machine):
     app.add_typer(room.app)
 
 

@@ -3,6 +3,7 @@
     MienError                    1   anything below; also: failed
     ├── ConfigError              2   a key, value or argument that cannot be used
     ├── TooManyFailures          3   finished, with more failed clips or items than tolerated
+    │   └── NothingFound         3   a keyword occurs nowhere, or there is no clip at all
     ├── PreflightError           4   something the job needs is missing: source, rights, disk, model
     │   └── AssetError           4   a model file that is absent, cannot be had, or has the wrong sum
     ├── RefusedError             5   the output was made with another config, or another run is at work on it
@@ -19,6 +20,7 @@
         ├── MediaError           –   the video cannot be read
         │   ├── LimitExceeded    –   the video is larger than what the limits allow
         │   └── NoAudioTrack     –   the video has no sound
+        ├── TranscriptError      –   a transcript cannot be read; its video has no clip, the others go on
         └── FaceError            –   the faces in the clip do not meet the policy
 
 An error message names the input, says what is wrong with it and what to do. No traceback reaches a user.
@@ -41,6 +43,10 @@ class TooManyFailures(MienError):
     """The job finished, but more clips or items failed than `max_failed` tolerates."""
 
     exit_code = 3
+
+
+class NothingFound(TooManyFailures):
+    """What was looked for occurs nowhere; what was found is planned."""
 
 
 class PreflightError(MienError):
@@ -109,6 +115,10 @@ class LimitExceeded(MediaError):
 
 class NoAudioTrack(MediaError):
     """A video has no sound where sound is asked for."""
+
+
+class TranscriptError(ClipError):
+    """A transcript cannot be read."""
 
 
 class FaceError(ClipError):

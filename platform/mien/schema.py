@@ -90,8 +90,16 @@ PLAN = (
     Column("clip_score", "float64", (), "", "weighted sum of the two below; null for clips not chosen by score"),
     Column("score_variation", "float64", (), "", "expression variation: 0 for none, at most 1.5; null for others"),
     Column("score_stability", "float64", (), "", "position stability: 1 for a face that stays; null for others"),
+    Column("keyword", TEXT, (), "", "keyword that chose the clip, the first of `matches`; empty for other rules"),
+    Column("keyword_s", "float64", (), "s", "time of that match in the source, without the offset; null for others"),
+    Column("matches", TEXT, (), "", "JSON: [keyword, time in s] of every match that the clip stands for, or empty"),
+    Column("text", TEXT, (), "", "what the transcript says where the keywords were found, or empty"),
+    Column("labels", TEXT, (), "", "JSON: what annotations and lists say of the clip or of who is in it, or empty"),
 )
-"""Rows of plan/*.parquet, one per clip, written before anything is decoded."""
+"""Rows of plan/*.parquet, one per clip, written before anything is decoded.
+
+Datasets of earlier versions lack `clip_score` and what follows it; their readers and these read both.
+"""
 
 INDEX = (
     *PLAN,

@@ -42,7 +42,7 @@ def test_every_video_of_a_tar_is_a_source_with_what_lies_beside_it(tmp_path: Pat
     assert [name_of(source.uri) for source in sources] == ["7.mp4", "8.MKV"]
     assert [(source.size_bytes, source.subject) for source in sources] == [(3, "anna"), (6, "")]
     assert {source.generation for source in sources} == {(tmp_path / "a.tar").stat().st_mtime_ns}
-    assert json.loads(sources[0].labels) == {"age": 31, "gender": "f", "skin-type": 2}
+    assert json.loads(sources[0].labels) == {"age": 31, "gender": "f", "skin_type": 2}
     assert [name_of(entry.name) for entry in sources[0].sidecars] == ["7.json", "7.en.srt"]
     assert read_small(sources[0].sidecars[1].name, sources[0].sidecars[1], 100) == b"words"
     assert (sources[1].labels, sources[1].sidecars) == ("", ())
@@ -159,7 +159,7 @@ def test_labels_are_short_scalars(tmp_path: Path) -> None:
     facts = {"age": 3, "dark": True, "x": None, "list": [1], "label": "happy", "labels": {"a": 1.5, "b": float("nan")}}
     assert labels_of(facts) == {"age": 3, "dark": True, "a": 1.5, "label": "happy"}
     assert len(labels_of({str(number): number for number in range(1000)})) == 64
-    assert labels_of({"transcript": "word " * 100}) == {}
+    assert labels_of({"transcript": "word " * 100, "transcription_timestamp": "[0.500] word", "duration_ms": 9}) == {}
     assert subject_of({"subject_id": 0}) == "0"
     assert subject_of({"subject": "", "subject_id": "b"}) == "b"
     assert subject_of({"age": 3}) == ""

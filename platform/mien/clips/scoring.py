@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from mien.clips.clip import Clip, Scores, Source, unfit
-from mien.config import Config
+from mien.clips.rule import RuleConfig
 from mien.errors import MediaError
 
 UNKNOWN_FPS = Fraction(30)
@@ -31,7 +31,7 @@ _DECIMALS = 6
 Token = npt.NDArray[np.floating[Any]]
 
 
-class ScoredConfig(Config):
+class ScoredConfig(RuleConfig):
     """Of many spans of a video the few in which the face changes its expression most and moves least.
 
     The clips are found when the plan is made, by the detector (`faces`) and the extractor (`features`) of the job.

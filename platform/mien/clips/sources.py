@@ -1,16 +1,19 @@
-"""Which files are the videos: a folder, one file or a glob pattern, and tars of videos in them, in a fixed order."""
+"""Which files are the videos: a folder, one file, a glob pattern or a list, and tars in them, in a fixed order."""
 
 import os
 import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from pydantic import field_validator
 
 from mien.clips import tar_shards
-from mien.clips.clip import Skipped, Source
+from mien.clips.clip import Skipped, Source, from_labels, to_labels
+from mien.clips.naming import GLOB, as_named, root_of
+from mien.clips.rows import READERS
+from mien.clips.source_list import is_list, listed
 from mien.config import Config
 from mien.errors import PreflightError, StorageError
 from mien.storage.ahead import ahead
@@ -18,7 +21,6 @@ from mien.storage.local import translated
 from mien.storage.tar import is_tar, split_member
 from mien.storage.uri import GCS, Entry, canonical, is_bucket
 
-_GLOB = re.compile(r"[*?\[]")
 _COMPRESSED_TAR = re.compile(r"\.(tgz|tbz2?|txz|tar\.(gz|bz2|xz|zst|lzma|lz4|z))$")
 
 
@@ -45,14 +47,21 @@ class SourcesConfig(Config):
         return pattern
 
 
-def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
-    """Every video of a folder (with its sub-folders), of a glob pattern, or the one file named; in a tar, its members.
+def names_root(place: str, config: SourcesConfig) -> str:
+    """What the names in lists, annotations and corpora are relative to: the folder, prefix or tar of the sources."""
+    return root_of(place, (*config.suffixes, *READERS))
 
-    A file that is named outright is taken whatever its ending: what is wrong with it shows when it is opened. Tars are
-    listed several at a time, since a bucket answers slowly.
+
+def find_videos(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    """Every video of a folder (with its sub-folders), of a pattern or of a list, or the one file named; those in tars.
+
+    A file that is named outright is taken whatever its ending: what is wrong with it shows when it is opened. A name
+    that ends in .txt, .csv, .jsonl or .parquet is a list, see `mien.clips.source_list`. Tars are listed several at a
+    time, since a bucket answers slowly.
 
     Raises:
         PreflightError: There is nothing at the place, or it may not be read.
+        ConfigError: A list is damaged; its line is named.
     """
     for holds_tars, found in groupby(_found(place, config), _is_shard):
         if not holds_tars:
@@ -68,6 +77,7 @@ def first_video(place: str, config: SourcesConfig) -> Source | None:
 
     Raises:
         PreflightError: There is nothing at the place, or it may not be read.
+        ConfigError: A list is damaged; its line is named.
     """
     for found in _found(place, config):
         if isinstance(found, Source):
@@ -95,18 +105,22 @@ def _entry(shard: Source) -> Entry:
 
 
 def _in_shard(shard: Source, config: SourcesConfig) -> list[Source | Skipped]:
-    """The videos of a tar; the subject by its name goes before that of its .json."""
+    """The videos of a tar: what a list says of the tar goes before their names, and their names before their .json."""
     members = list(tar_shards.sources_in(_entry(shard), config.suffixes))
-    return [_named(member, config) if isinstance(member, Source) else member for member in members]
+    return [_named(member, shard, config) if isinstance(member, Source) else member for member in members]
 
 
-def _named(member: Source, config: SourcesConfig) -> Source:
-    packed = split_member(member.uri)
-    subject = _subject(PurePosixPath(packed.name).stem, config) if packed else ""
-    return member._replace(subject=subject or member.subject)
+def _named(member: Source, shard: Source, config: SourcesConfig) -> Source:
+    subject = shard.subject or _subject(PurePosixPath(as_named(member.uri)), config) or member.subject
+    labels = to_labels(from_labels(member.labels) | from_labels(shard.labels)) if shard.labels else member.labels
+    return member._replace(subject=subject, labels=labels)
 
 
 def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
+    if is_list(place):
+        found = listed(canonical(place), names_root(place, config))
+        yield from (_with_subject(each, config) if isinstance(each, Source) else each for each in found)
+        return
     if is_bucket(place):
         yield from _in_bucket(canonical(place), config)
         return
@@ -115,7 +129,7 @@ def _find(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
         yield from _in_folder(root, config)
     elif root.exists():
         yield _source_or_skipped(root, config, is_named=True)
-    elif _GLOB.search(place):
+    elif GLOB.search(place):
         yield from _by_pattern(root, config)
     else:
         raise PreflightError(f"{place}: does not exist; give a folder of videos, a video or a pattern as source=PLACE")
@@ -127,7 +141,7 @@ def _in_bucket(place: str, config: SourcesConfig) -> Iterator[Source | Skipped]:
 
     bucket, _, name = place.removeprefix(GCS).partition("/")
     store, num_found = GcsStore(GCS + bucket), 0
-    is_pattern = bool(_GLOB.search(name))
+    is_pattern = bool(GLOB.search(name))
     for entry in store.glob(name) if is_pattern else store.list(name):
         is_named = entry.name == name
         if not (is_pattern or is_named or entry.name.startswith(f"{name}/" if name else "")):
@@ -147,7 +161,7 @@ def _object(bucket: str, entry: Entry, config: SourcesConfig, is_named: bool) ->
     why = _why_not(uri, config, is_named)
     if why:
         return Skipped(uri, why)
-    return Source(uri, entry.size_bytes, entry.generation, _subject(path.stem, config))
+    return Source(uri, entry.size_bytes, entry.generation, _subject(path, config))
 
 
 def _why_not(place: str, config: SourcesConfig, is_named: bool) -> str:
@@ -161,8 +175,14 @@ def _why_not(place: str, config: SourcesConfig, is_named: bool) -> str:
     return "" if is_video else "not a video by its ending"
 
 
-def _subject(stem: str, config: SourcesConfig) -> str:
-    match = re.search(config.subject_pattern, stem) if config.subject_pattern else None
+def _with_subject(source: Source, config: SourcesConfig) -> Source:
+    return source._replace(subject=source.subject or _subject(PurePosixPath(as_named(source.uri)), config))
+
+
+def _subject(path: PurePath, config: SourcesConfig) -> str:
+    if not config.subject_pattern or is_tar(path.name):  # the name of a tar says nothing of those in it
+        return ""
+    match = re.search(config.subject_pattern, path.stem)
     return (match[1] or "") if match else ""
 
 
@@ -180,7 +200,7 @@ def _in_folder(root: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
 
 
 def _by_pattern(pattern: Path, config: SourcesConfig) -> Iterator[Source | Skipped]:
-    fixed = next(parent for parent in pattern.parents if not _GLOB.search(str(parent)))
+    fixed = next(parent for parent in pattern.parents if not GLOB.search(str(parent)))
     for path in sorted(fixed.glob(str(pattern.relative_to(fixed)))):
         is_hidden = any(part.startswith(".") for part in path.relative_to(fixed).parts)
         if not is_hidden:
@@ -207,4 +227,4 @@ def _source_or_skipped(path: Path, config: SourcesConfig, *, is_named: bool) -> 
 def _source(path: Path, config: SourcesConfig) -> Source:
     with translated(path):
         stat = path.stat()
-    return Source(str(path), stat.st_size, stat.st_mtime_ns, _subject(path.stem, config))
+    return Source(str(path), stat.st_size, stat.st_mtime_ns, _subject(path, config))

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from mien.clips.clip import Skipped, Source
+from mien.clips import corpus
+from mien.clips.clip import Skipped, Source, to_labels
 from mien.errors import StorageError
 from mien.storage.source import tar_reader
 from mien.storage.tar import Member, TarReader, member_uri
@@ -140,8 +141,8 @@ class _Listing:
                 video.size_bytes,
                 self._shard.generation,
                 subject_of(facts),
-                json.dumps(others, sort_keys=True, ensure_ascii=False, separators=(",", ":")) if others else "",
-                tuple(self._entry(sidecar) for sidecar in sidecars),
+                to_labels(corpus.labels_of(others)),
+                sidecars=tuple(self._entry(sidecar) for sidecar in sidecars),
             )
 
     def _entry(self, member: Member) -> Entry:
@@ -166,12 +167,13 @@ def _key(name: str) -> str:
 
 
 def labels_of(facts: Mapping[str, Any]) -> dict[str, Label]:
-    """The short scalar values of what a .json tells, also of the mapping below `label` or `labels`."""
+    """The short scalar values of what a .json tells, also of the mapping below `label` or `labels`; no transcript."""
     flat = dict(facts)
     for key in _LABELS:
         below = flat.pop(key, None)
         flat = {**flat, **below} if isinstance(below, dict) else flat if below is None else {**flat, key: below}
-    scalars = ((key, value) for key, value in flat.items() if _is_label(value))
+    own = corpus.OWN - set(_SUBJECT)
+    scalars = ((key, value) for key, value in flat.items() if key not in own and _is_label(value))
     short = [(key, value) for key, value in scalars if len(f"{key}{value}") <= MAX_LABEL_CHARS]
     return dict(short[:MAX_LABELS])
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mien import schema
+from mien.clips.clip import from_labels
 from mien.config import parse_yaml
 from mien.datasets import ids, index, staging
 from mien.datasets.formats import open_shard
@@ -63,6 +64,16 @@ class Sample:
     def track(self) -> int:
         """Face track within the clip."""
         return int(self.row["track"])
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What annotations and lists say of the clip and who is in it: age, gender, skin_type, …; empty for nothing."""
+        return from_labels(self.row.get("labels"))
+
+    @property
+    def matches(self) -> list[tuple[str, float]]:
+        """Keyword and time in the source, s, of every match that the clip stands for; empty for other clips."""
+        return [(keyword, time_s) for keyword, time_s in json.loads(self.row.get("matches") or "[]")]
 
     def __len__(self) -> int:
         """Number of frames."""

@@ -4,10 +4,12 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import ray
 import ray.data
 from pydantic import Field
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mien.config import Config
 from mien.errors import MienError, PreflightError
@@ -116,6 +118,12 @@ def _set_up_ray_data() -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):
             handler.setLevel(logging.ERROR if is_debug() else logging.CRITICAL)
+
+
+def beside_driver() -> dict[str, Any]:
+    """Options of an actor that counts for a whole run: on another machine it would keep it busy, or go with it."""
+    node_id = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=True)}
 
 
 def is_local(config: ClusterConfig) -> bool:

@@ -13,7 +13,7 @@ from mien.datasets.links import REPORTS, Checked, Item, LinkConfig, Links
 from mien.errors import ConfigError, PreflightError, TooManyFailures
 from mien.log import logger, printable
 from mien.pipelines.cap import leave_no_core
-from mien.pipelines.cluster import ClusterConfig, cause_of, session
+from mien.pipelines.cluster import ClusterConfig, beside_driver, cause_of, session
 from mien.pipelines.ingest_item import FAILED, ItemConfig, Outcome, ingest
 from mien.pipelines.ingest_table import Board, Progress, Seen, Teller, counts_of
 from mien.pipelines.pools import PoolConfig, require_room
@@ -189,7 +189,7 @@ def _run_left(config: IngestConfig, store: Store, links: Links, checked: Checked
     try:
         with session(config.cluster):
             require_room(config.cluster, "workers", config.workers)
-            board = ray.remote(Board).options(num_cpus=0).remote()
+            board = ray.remote(Board).options(**beside_driver()).remote()
             progress = Progress(lambda: _look(board), checked.num_items, num_done)
             with progress.shown():
                 _run_tasks(config, store, standing.left(links.items()), board, progress.ended)

@@ -81,7 +81,7 @@ class Scorer:
             what = "exactly one face" if self._config.faces.policy == "single" else "the face"
             raise ClipError(f"none of its {len(tries)} candidates has {what} in every frame; leave it out, try more")
         kept = best(self._clips, self._scored(found))
-        return [Clip(source, each.start_s, each.end_s, self._clips.rule, each.scores) for each in kept]
+        return [Clip(source, each.start_s, each.end_s, self._clips.rule, scores=each.scores) for each in kept]
 
     def _look(self, file: str | BinaryIO, tries: Sequence["Try"]) -> MediaError | None:
         """Decode what the tries need and show it to them; what was damaged, if anything."""

@@ -29,11 +29,19 @@ from mien.errors import (
 from mien.features.registry import ExtractorConfig, Resolved
 from mien.log import logger
 from mien.pipelines import stages
-from mien.pipelines.cluster import ClusterConfig, cause_of, session
+from mien.pipelines.cluster import ClusterConfig, beside_driver, cause_of, session
 from mien.pipelines.cut import CutConfig
 from mien.pipelines.estimate import EstimateConfig
 from mien.pipelines.handout import Pending, handed_out, pending
-from mien.pipelines.plan import NUM_SHOWN, PlanConfig, Planner, PlanReport, preview_plan, write_plan
+from mien.pipelines.plan import (
+    NUM_SHOWN,
+    PlanConfig,
+    Planner,
+    PlanReport,
+    check_matches,
+    preview_plan,
+    write_plan,
+)
 from mien.pipelines.pools import CutPoolConfig, PoolConfig, actor_pool, clips_per_task, require_room
 from mien.pipelines.preflight import PROBE, Ready, preflight, require_output
 from mien.pipelines.progress import Progress
@@ -135,6 +143,8 @@ class SerializeReport(NamedTuple):
     """Unix time at which execution began; 0 if there was nothing to do."""
     first_clip_at: float = 0.0
     """Unix time at which the first clip was finished; 0 if none was."""
+    matches: dict[str, Any] | None = None
+    """What a keyword plan found; empty for the others."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -142,19 +152,21 @@ class SerializeReport(NamedTuple):
 
     def summary(self) -> dict[str, Any]:
         """What a person wants to read of it."""
-        return {key: value for key, value in self._asdict().items() if not key.endswith("_at")}
+        hidden = ("executed_at", "first_clip_at", "matches")
+        return {key: value for key, value in self._asdict().items() if key not in hidden}
 
     def check(self, max_failed: float) -> None:
-        """Hold the share of failed clips against what is tolerated.
+        """Hold the share of failed clips against what is tolerated, and what was found against what was looked for.
 
         Raises:
-            TooManyFailures: It is larger.
+            TooManyFailures: It is larger, or a keyword occurs nowhere (NothingFound).
         """
         if self.num_failed > max_failed * self.num_clips:
             raise TooManyFailures(
                 f"{self.path}: finished, but {self.num_failed} of {self.num_clips} clips failed (tolerated: "
                 f"max_failed={max_failed:g}); see {index.FAILURES} and {publish.FAILURE_GALLERY}"
             )
+        check_matches(self.matches or {}, f"{self.path}: finished")
 
 
 def serialize(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = False) -> SerializeReport:
@@ -175,6 +187,7 @@ def run(
 
     Raises:
         PreflightError: A source, model or right is missing; nothing was started.
+        NothingFound: The videos hold no clip; nothing was started.
         RefusedError: The output was made with another config or holds something else, or another run is at work on it.
         StorageError: The output could not be written; what was committed stays, the same command resumes.
     """
@@ -201,7 +214,8 @@ def _make(config: SerializeConfig, store: Store, ready: Ready, retry_failed: boo
     }
     dataset = publish.publish(store, config.card, config.preview, provenance)
     store.clear_scratch()
-    return _report(dataset)._replace(executed_at=times[0], first_clip_at=times[1])
+    matches = index.read_matches(store)
+    return _report(dataset)._replace(executed_at=times[0], first_clip_at=times[1], matches=matches)
 
 
 def plan(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[str, Any]]] | None:
@@ -212,6 +226,7 @@ def plan(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[s
 
     Raises:
         PreflightError: The output cannot be written, or the source holds no video.
+        NothingFound: The videos hold no clip.
         RefusedError: The output was made with another config, or holds something else.
         DatasetError: An erasure was interrupted there.
     """
@@ -288,7 +303,7 @@ def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_fail
         with session(config.cluster):
             for stage in stages.names(config):
                 require_room(config.cluster, stage, getattr(config.workers, stage))
-            tally = ray.remote(Tally).options(num_cpus=0).remote(stages.names(config))
+            tally = ray.remote(Tally).options(**beside_driver()).remote(stages.names(config))
             progress = Progress(tally, left.num_clips, len(left.skip))
             with progress.shown():
                 _run_graph(config, store, ready, left, tally)

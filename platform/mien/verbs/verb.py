@@ -41,12 +41,17 @@ def call(target: str, *arguments: Any, **options: Any) -> Any:
 
 def read_config(job: str, words: list[str] | None) -> Any:
     """The config of a job from an optional YAML file and overrides, in any order."""
+    return config_of(CONFIGS[job], words)
+
+
+def config_of(target: str, words: list[str] | None) -> Any:
+    """The same for the class behind `module:name`."""
     words = words or []
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
         raise ConfigError(f"give one config file, not {len(files)}: {' '.join(files)}")
     path = Path(files[0]) if files else None
-    return load(CONFIGS[job]).load(path, [word for word in words if "=" in word])
+    return load(target).load(path, [word for word in words if "=" in word])
 
 
 def emit(result: Any, as_json: bool, human: Callable[[], str]) -> None:
