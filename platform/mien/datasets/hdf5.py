@@ -61,7 +61,7 @@ class Hdf5Config(Config):
         return Hdf5Writer(path, self, metadata)
 
 
-class _Disk(io.FileIO):
+class Disk(io.FileIO):
     """A file that keeps its first error and takes no more: HDF5 crashes if it cannot write to the end."""
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class Hdf5Writer:
     def __init__(self, path: Path, config: Hdf5Config, metadata: Mapping[str, Any]) -> None:
         """Create the file; its columns are made from the first sample."""
         self._config = config
-        self._disk = _Disk(path)
+        self._disk = Disk(path)
         self._file = h5py.File(self._disk, "w", libver=("v110", "v114"))
         self._file.attrs["mien"] = json.dumps(dict(metadata))
         self._num_rows = 0

@@ -3,10 +3,10 @@
 import heapq
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -51,10 +51,30 @@ class AudioCopy:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
 
 
+@dataclass(frozen=True)
+class FrameTimes:
+    """When frames are shown that do not come evenly; the first one starts the video."""
+
+    pts: Sequence[int]
+    """Ascending time stamps, one per frame."""
+    time_base: Fraction
+    """Their unit, s."""
+
+    @property
+    def mean_fps(self) -> Fraction:
+        """Frames per second, on average."""
+        return (len(self.pts) - 1) / ((self.pts[-1] - self.pts[0]) * self.time_base)
+
+    def check(self, path: str | os.PathLike[str]) -> None:
+        """Raise ValueError for what no player could show."""
+        if len(self.pts) < 2 or any(a >= b for a, b in pairwise(self.pts)) or self.time_base <= 0:
+            raise ValueError(f"{path}: needs two ascending time stamps or more, in a positive time base")
+
+
 def encode(
     path: str | os.PathLike[str],
     frames: Iterable[np.ndarray],
-    fps: Fraction,
+    fps: Fraction | FrameTimes,
     *,
     audio: AudioCopy | AudioClip | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -65,7 +85,7 @@ def encode(
     Args:
         path: File to write.
         frames: RGB uint8 [H, W, 3], all of one size; an odd side is padded by repeating the border.
-        fps: Frames per second, kept exactly.
+        fps: Frames per second, kept exactly; or the time of each frame.
         audio: Sound; copied packets keep their codec where mp4 can hold it, else it becomes AAC.
         metadata: Written as tags of the file, any key.
         config: How to encode.
@@ -80,11 +100,10 @@ def encode(
     config = config or EncodeConfig()
     frames = iter(frames)
     first = next(frames, None)
-    if first is None or fps <= 0:
+    if first is None or (not isinstance(fps, FrameTimes) and fps <= 0):
         raise ValueError(f"{path}: needs at least one frame and a positive fps, got fps={fps}")
-    fps = Fraction(fps)
     flags = "+faststart" + ("+use_metadata_tags" if metadata else "")
-    timescale = fps.numerator * math.ceil(1000 / fps.numerator)  # in which the length of the video is a whole number
+    timescale = _timescale(path, fps)
     with output(path, "mp4", {"movflags": flags, "movie_timescale": str(timescale)}) as container:
         container.metadata.update(metadata or {})
         video = _Video(container, first, fps, config)
@@ -94,20 +113,33 @@ def encode(
     return video.num_frames
 
 
+def _timescale(path: str | os.PathLike[str], fps: Fraction | FrameTimes) -> int:
+    """Ticks per second in which the length of the video is a whole number."""
+    if isinstance(fps, FrameTimes):
+        fps.check(path)
+        return fps.time_base.denominator
+    numerator = Fraction(fps).numerator
+    return numerator * math.ceil(1000 / numerator)
+
+
 class _Video:
     """The video stream of an output container."""
 
-    def __init__(self, container: Any, first: np.ndarray, fps: Fraction, config: EncodeConfig):
+    def __init__(self, container: Any, first: np.ndarray, fps: Fraction | FrameTimes, config: EncodeConfig):
         self.num_frames = 0
+        self._times = fps if isinstance(fps, FrameTimes) else None
+        rate = fps.mean_fps.limit_denominator(1_000_000) if isinstance(fps, FrameTimes) else Fraction(fps)
         self._shape = first.shape
         self._reformatter = VideoReformatter()
         self._pad = [(0, side % 2) for side in first.shape[:2]] + [(0, 0)]
         options = {"crf": str(config.crf), "preset": config.preset}
-        self._stream = container.add_stream(config.codec, rate=fps, options=options)
+        options |= {"bf": "0"} if self._times else {}  # reordered frames of uneven times lose the length of the video
+        self._stream = container.add_stream(config.codec, rate=rate, options=options)
         self._stream.height, self._stream.width = (side + side % 2 for side in first.shape[:2])
         self._stream.pix_fmt = config.pixel_format
         context = self._stream.codec_context
-        context.time_base, context.gop_size, context.thread_count = 1 / fps, config.max_keyframe_gap, config.num_threads
+        context.time_base = self._times.time_base if self._times else 1 / rate
+        context.gop_size, context.thread_count = config.max_keyframe_gap, config.num_threads
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = ColorRange.MPEG
 
@@ -132,8 +164,17 @@ class _Video:
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
-        frame.pts, frame.time_base, frame.duration = self.num_frames, self._stream.codec_context.time_base, 1
+        frame.pts, frame.time_base = self._pts(), self._stream.codec_context.time_base
+        frame.duration = 0 if self._times else 1  # without one, the last frame lasts as long as they do on average
         return frame
+
+    def _pts(self) -> int:
+        """Time stamp of the next frame."""
+        if self._times is None:
+            return self.num_frames
+        if self.num_frames >= len(self._times.pts):
+            raise ValueError(f"there are more frames than the {len(self._times.pts)} time stamps given")
+        return self._times.pts[self.num_frames] - self._times.pts[0]
 
 
 def _sound(container: Any, audio: AudioCopy | AudioClip | None) -> Iterator[Any]:

@@ -1,0 +1,32 @@
+"""Verbs that hand a dataset to other programs, and take theirs over."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from mien.verbs.verb import Json, Place, call, emit, finish, lines
+
+app = typer.Typer()
+
+
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="clips, lerobot, webdataset, hf or openface.")],
+    place: Place,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="Options of the kind.")] = None,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="Empty folder, or gs://.")] = ...,  # type: ignore[assignment]
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the export that is there and start over.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in a form that others read. The same command resumes.
+
+    clips: HDF5 and MP4 per sample. lerobot: LeRobot v3.0. webdataset: tar shards. hf: Parquet with pictures and a card.
+    openface: CSV with its 714 columns, what is not measured is empty. Example: mien export hf DATASET -o OUT subject=s7
+    """
+    started = time.monotonic()
+    config = call("mien.datasets.export.kinds:read_kind", kind, words or [])
+    report = call("mien.pipelines.export:export", place, output, config, fresh=fresh)
+    told = {key: value for key, value in report.items() if key not in {"origin", "options", "finished"}}
+    emit(report, as_json, lambda: lines(told))
+    finish(started, report["path"], f"less {report['path']}/README.md")
