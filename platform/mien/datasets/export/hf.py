@@ -43,15 +43,18 @@ class HfConfig(ExportConfig):
 
     def write(self, dataset: Dataset, part: Part, outbox: Outbox) -> dict[str, Any]:
         """One Parquet file, or more where one would be too large."""
+        features: dict[str, Any] = {}
         with _Files(outbox, part.number, int(self.shard_mb * 1e6)) as into:
             for sample in samples(dataset, part):
-                into.add(*_table(sample))
-        return {}
+                table, features = _table(sample)
+                into.add(table, features)
+        return {"features": features}
 
     def finish(self, dataset: Dataset, total: Total, parts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
         """The dataset card."""
-        del parts
+        features = next(iter(parts))["features"]
         header = {
+            "dataset_info": {"features": [_in_card(name, feature) for name, feature in features.items()]},
             "task_categories": ["image-classification", "video-classification"],
             "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*.parquet"}]}],
         }
@@ -88,15 +91,35 @@ def _value(dtype: str) -> dict[str, Any]:
 
 def _column(values: np.ndarray, dtype: str) -> tuple[pa.Array, dict[str, Any]]:
     """Rows of any shape as nested lists, and the feature that says so."""
-    shape = values.shape[1:]
-    array = pa.array(np.ascontiguousarray(values).reshape(-1))
-    for size in reversed(shape):
-        array = pa.ListArray.from_arrays(np.arange(0, len(array) + 1, size, dtype=np.int32), array)
+    shape, array = values.shape[1:], nested(values)
     if not shape:
         return array, _value(dtype)
     if len(shape) == 1:
         return array, {"feature": _value(dtype), "length": shape[0], "_type": "Sequence"}
     return array, {"shape": list(shape), "dtype": dtype, "_type": f"Array{len(shape)}D"}
+
+
+def nested(values: np.ndarray) -> pa.Array:
+    """Rows of any shape as Arrow: a list of fixed size for one dimension, lists in lists for more."""
+    array = pa.array(np.ascontiguousarray(values).reshape(-1))
+    if values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(array, values.shape[1])
+    for size in reversed(values.shape[1:]):
+        array = pa.ListArray.from_arrays(np.arange(0, len(array) + 1, size, dtype=np.int32), array)
+    return array
+
+
+def _in_card(name: str, feature: Mapping[str, Any]) -> dict[str, Any]:
+    """A feature as the header of a dataset card spells it."""
+    kind = feature["_type"]
+    if kind == "Image":
+        return {"name": name, "dtype": "image"}
+    if kind == "Value":
+        return {"name": name, "dtype": feature["dtype"]}
+    if kind == "Sequence":
+        return {"name": name, "sequence": feature["feature"]["dtype"], "length": feature["length"]}
+    array = {"shape": feature["shape"], "dtype": feature["dtype"]}
+    return {"name": name, "dtype": {f"array{len(feature['shape'])}_d": array}}
 
 
 class _Files:

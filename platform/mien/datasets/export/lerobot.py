@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from mien.datasets.dataset import Dataset, Sample
+from mien.datasets.export.hf import nested
 from mien.datasets.export.kind import ExportConfig, Outbox, Part, Total, samples
 from mien.datasets.export.parts import chosen
 from mien.datasets.export.pictures import pixels
@@ -176,7 +177,7 @@ def _write_frames(path: Path, dataset: Dataset, part: Part, fps: Fraction, stati
         columns |= {"episode_index": np.full(len(rows), number), "task_index": np.zeros(len(rows), np.int64)}
         for name, values in columns.items():
             statistics.setdefault(name, Statistics(values.shape[1:] or (1,))).add(_at_least_2d(values))
-        table = pa.table({name: _nested(values) for name, values in columns.items()})
+        table = pa.table({name: nested(values) for name, values in columns.items()})
         writer = writer or pq.ParquetWriter(path, table.schema, compression="snappy")
         writer.write_table(table)
         index += len(sample)
@@ -186,16 +187,6 @@ def _write_frames(path: Path, dataset: Dataset, part: Part, fps: Fraction, stati
 
 def _at_least_2d(values: np.ndarray) -> np.ndarray:
     return values[:, None] if values.ndim == 1 else values
-
-
-def _nested(values: np.ndarray) -> pa.Array:
-    """Rows of any shape as nested lists; one dimension as lists of fixed size."""
-    array = pa.array(np.ascontiguousarray(values).reshape(-1))
-    if values.ndim == 2:
-        return pa.FixedSizeListArray.from_arrays(array, values.shape[1])
-    for size in reversed(values.shape[1:]):
-        array = pa.ListArray.from_arrays(np.arange(0, len(array) + 1, size, dtype=np.int32), array)
-    return array
 
 
 def _episode(sample: Sample, part: Part, fps: Fraction, task: str, before: list[dict[str, Any]]) -> dict[str, Any]:
