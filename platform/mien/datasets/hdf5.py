@@ -263,13 +263,18 @@ def _fault(file: h5py.File, name: str, file_bytes: int) -> str:
     item = file[name]
     if not isinstance(item, h5py.Dataset):
         return "is not a column"
+    if item.dtype.kind not in "biufS" or item.ndim == 0:
+        return f"holds no plain numbers or bytes ({item.dtype})"
+    return storage_fault(item, file_bytes)
+
+
+def storage_fault(item: h5py.Dataset, file_bytes: int) -> str:
+    """What is wrong with how the values of a dataset are stored, empty for nothing."""
     properties = item.id.get_create_plist()
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
         return "keeps its data in other files"
     if any(properties.get_filter(i)[0] not in _BUILTIN_FILTERS for i in range(properties.get_nfilters())):
         return "uses a filter that is not built in"
-    if item.dtype.kind not in "biufS" or item.ndim == 0:
-        return f"holds no plain numbers or bytes ({item.dtype})"
     stored = item.id.get_storage_size()
     if stored > file_bytes or item.size * item.dtype.itemsize > _MAX_RATIO * stored:
         return f"claims {item.size * item.dtype.itemsize} bytes and stores {min(stored, file_bytes)}"

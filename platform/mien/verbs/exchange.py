@@ -30,3 +30,24 @@ def export(
     told = {key: value for key, value in report.items() if key not in {"origin", "options", "finished"}}
     emit(report, as_json, lambda: lines(told))
     finish(started, report["path"], f"less {report['path']}/README.md")
+
+
+@app.command("import")
+def import_clips(
+    source: Annotated[str, typer.Argument(metavar="FOLDER", help="Folder or gs:// with clip files (.h5).")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[key=value]...", help="Options.")] = None,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="Empty folder, or gs://.")] = ...,  # type: ignore[assignment]
+    as_json: Json = False,
+) -> None:
+    """Make a dataset of clip files that older tools or `mien export clips` wrote. The same command resumes.
+
+    Example: mien import CLIPS -o DATASET card.licence=MIT   (files with blue faces: add channel_order=bgr)
+    """
+    started = time.monotonic()
+    given = {"source": source, "output": output}
+    config = call("mien.verbs.verb:load", "mien.pipelines.import_clips:ImportConfig")
+    config = config.load(None, [*(words or [])]).model_copy(update=given)
+    report = call("mien.pipelines.import_clips:run", config)
+    emit(report._asdict(), as_json, lambda: lines(report._asdict()))
+    finish(started, report.path, f"mien inspect {report.path}")
+    report.check(config.max_failed)
