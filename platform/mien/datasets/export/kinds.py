@@ -30,9 +30,9 @@ def read_kind(name: str, overrides: Iterable[str] = ()) -> Kind:
     if name not in KINDS:
         raise ConfigError(f"{name!r}: is no kind of export; the kinds are {', '.join(KINDS)}")
     values = dict[str, object]()
-    assignments = [parse_override(text) for text in overrides]
-    for key, value in assignments:
+    for text in overrides:
+        key, value = parse_override(text)
         if key == "kind":
             raise ConfigError(f"kind={value}: the kind is given by its name alone, here {name}")
-        assign(values, key, str(value) if key == "subject" else value)
+        assign(values, key, text.partition("=")[2] if key == "subject" else value)  # 007 is a name, no number
     return KINDS[name].parse(values, COMMAND_LINE)

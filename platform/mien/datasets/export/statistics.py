@@ -21,7 +21,7 @@ class Statistics:
     def add(self, rows: np.ndarray) -> None:
         """Count rows [N, *shape]; a row of which anything is not finite is passed over."""
         rows = np.asarray(rows, np.float64)
-        rows = rows[np.isfinite(rows).reshape(len(rows), -1).all(axis=1)]
+        rows = rows[np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))]
         if len(rows):
             mean = rows.mean(axis=0)
             self._merge(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))

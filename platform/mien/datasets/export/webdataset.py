@@ -77,7 +77,7 @@ class WebdatasetConfig(ExportConfig):
         for part in parts:
             num_keys += int(part["num_keys"])
             num_left_out += int(part["num_left_out"])
-        what = f"{num_keys} keys, one per {self.unit}, in the tar files. "
+        what = f"{num_keys} keys, one per {self.unit}, in the tar files of `data/`. "
         if num_left_out:
             what += f"{num_left_out} frames without the face have no picture, so they are left out. "
         yield (
@@ -86,8 +86,8 @@ class WebdatasetConfig(ExportConfig):
         )
 
     def owns(self, name: str) -> bool:
-        """Tar files at the root."""
-        return re.fullmatch(r"shard-\d+-\d+\.tar", name) is not None
+        """Tar files below data/."""
+        return re.fullmatch(r"data/shard-\d+-\d+\.tar", name) is not None
 
 
 def _add_frames(tars: "_Tars", sample: Sample) -> None:
@@ -148,7 +148,7 @@ class _Tars:
         self.num_keys += 1
 
     def _begin(self) -> tarfile.TarFile:
-        path = self._open.enter_context(self._outbox.file(f"shard-{self._part:05d}-{self._number:03d}.tar"))
+        path = self._open.enter_context(self._outbox.file(f"data/shard-{self._part:05d}-{self._number:03d}.tar"))
         self._tar = self._open.enter_context(tarfile.TarFile(path, "w", format=tarfile.PAX_FORMAT))
         return self._tar
 
