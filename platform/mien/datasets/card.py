@@ -113,18 +113,18 @@ def write_card(dataset: "Dataset", card: CardConfig, provenance: Mapping[str, An
         people=_people(summary),
         failures=_failures(summary["failures"]),
         size=dataset.crop_size_px,
-        models="\n".join(f"- Model `{name}`: {_facts(facts)}" for name, facts in models.items()),
+        models="\n".join(f"- Model `{name}`: {facts_in_words(facts)}" for name, facts in models.items()),
         effort=_effort(effort, summary["num_frames"]),
         warning=_warning(models),
         schema=schema.VERSION,
-        source=_code(provenance["source"]),
+        source=in_code(provenance["source"]),
         **{key: provenance[key] for key in ("version", "fingerprint")},
         **{key: summary[key] for key in ("num_clips", "num_samples", "num_sources", "num_frames", "num_failed")},
         **card.model_dump(),
     )
 
 
-def _code(text: str) -> str:
+def in_code(text: str) -> str:
     """A place or name as Markdown code: nothing in it is markup or HTML, and nothing drives a terminal."""
     runs = re.findall(r"`+", text)
     fence = "`" * (1 + max(map(len, runs), default=0))
@@ -163,7 +163,7 @@ def _values(counts: Mapping[str, int]) -> str:
 
 def _cell(text: str) -> str:
     """A stranger's text in a table: it neither ends the cell nor is markup."""
-    return _code(" ".join(text.split()).replace("|", "¦"))
+    return in_code(" ".join(text.split()).replace("|", "¦"))
 
 
 def _failures(counts: Mapping[str, int]) -> str:
@@ -200,7 +200,8 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
-def _facts(facts: Mapping[str, Any]) -> str:
+def facts_in_words(facts: Mapping[str, Any]) -> str:
+    """What is known of a model: `sha256 …, licence …`."""
     return ", ".join(f"{key} {value}" for key, value in facts.items())
 
 

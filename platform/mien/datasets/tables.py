@@ -78,11 +78,6 @@ class TableFile:
         """Rows of the table."""
         return self.num_rows
 
-    @property
-    def names(self) -> list[str]:
-        """Columns that it has; tables of earlier versions have fewer."""
-        return list(self._file.schema_arrow.names)
-
     def column(self, name: str) -> pa.ChunkedArray:
         """One column of all rows, in memory."""
         return self.table([name]).column(0)

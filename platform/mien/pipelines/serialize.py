@@ -55,6 +55,9 @@ from mien.storage.uri import Store, canonical, open_store
 _NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview", "min_free_gb", "fetch", "estimate"}
 """Keys that do not change what is in the dataset: they may differ when a run is resumed."""
 
+_TRAILS = (audit.FOLDER, publish.NOTES, PROBE)
+"""What stays when a dataset is started over, and makes no dataset by itself."""
+
 _MAX_FAILURES_SHOWN = 10
 
 Times = tuple[float, float]
@@ -279,8 +282,7 @@ def _standing(store: Store) -> SerializeConfig | None:
     Raises:
         RefusedError: There is something else.
     """
-    passing = (audit.FOLDER, PROBE)  # another run may just be trying the output
-    if all(lease.is_lease(entry.name) or entry.name.startswith(passing) for entry in store.list()):
+    if all(lease.is_lease(entry.name) or entry.name.startswith(_TRAILS) for entry in store.list()):
         return None
     try:
         return SerializeConfig.load(store.fetch(CONFIG))

@@ -3,10 +3,10 @@
 import heapq
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -61,10 +61,37 @@ class AudioCopy:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
 
 
+@dataclass(frozen=True)
+class FrameTimes:
+    """When frames are shown that do not come evenly; the first one starts the video."""
+
+    pts: Sequence[int]
+    """Ascending time stamps, one per frame."""
+    time_base: Fraction
+    """Their unit, s."""
+
+    @property
+    def mean_fps(self) -> Fraction:
+        """Frames per second, on average."""
+        return (len(self.pts) - 1) / ((self.pts[-1] - self.pts[0]) * self.time_base)
+
+    def check(self, path: str | os.PathLike[str]) -> None:
+        """Raise ValueError for what no player could show."""
+        if len(self.pts) < 2 or any(a >= b for a, b in pairwise(self.pts)) or self.time_base <= 0:
+            raise ValueError(f"{path}: needs two ascending time stamps or more, in a positive time base")
+
+    def stamped(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Each frame with its time stamp; ValueError if there are more of them than stamps."""
+        for number, frame in enumerate(frames):
+            if number >= len(self.pts):
+                raise ValueError(f"there are more frames than the {len(self.pts)} time stamps given")
+            yield self.pts[number] - self.pts[0], frame
+
+
 def encode(
     path: str | os.PathLike[str],
     frames: Iterable[np.ndarray],
-    fps: Fraction,
+    fps: Fraction | FrameTimes,
     *,
     audio: AudioCopy | AudioClip | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -75,7 +102,7 @@ def encode(
     Args:
         path: File to write.
         frames: RGB uint8 [H, W, 3], all of one size; an odd side is padded by repeating the border.
-        fps: Frames per second, kept exactly.
+        fps: Frames per second, kept exactly; or the time of each frame.
         audio: Sound; copied packets keep their codec where mp4 can hold it, else it becomes AAC.
         metadata: Written as tags of the file, any key.
         config: How to encode.
@@ -90,18 +117,30 @@ def encode(
     config = config or EncodeConfig()
     frames = iter(frames)
     first = next(frames, None)
-    if first is None or fps <= 0:
+    times = fps if isinstance(fps, FrameTimes) else None
+    rate = _rate(path, fps)
+    if first is None or rate <= 0:
         raise ValueError(f"{path}: needs at least one frame and a positive fps, got fps={fps}")
-    fps = Fraction(fps)
+    time_base = times.time_base if times else 1 / rate
     flags = "+faststart" + ("+use_metadata_tags" if metadata else "")
-    timescale = fps.numerator * math.ceil(1000 / fps.numerator)  # in which the length of the video is a whole number
+    # a timescale in which the length of the video is a whole number
+    timescale = time_base.denominator if times else rate.numerator * math.ceil(1000 / rate.numerator)
     with output(path, "mp4", {"movflags": flags, "movie_timescale": str(timescale)}) as container:
         container.metadata.update(metadata or {})
-        video = VideoTrack(container, first, fps, 1 / fps, config)
+        video = VideoTrack(container, first, rate, time_base, config)
         sound = sound_track(container, audio)
-        for packet in heapq.merge(video.packets(enumerate(chain([first], frames))), sound, key=packet_time):
+        stamped = times.stamped(chain([first], frames)) if times else enumerate(chain([first], frames))
+        for packet in heapq.merge(video.packets(stamped), sound, key=packet_time):
             container.mux(packet)
     return video.num_frames
+
+
+def _rate(path: str | os.PathLike[str], fps: Fraction | FrameTimes) -> Fraction:
+    """Frames per second, on average."""
+    if not isinstance(fps, FrameTimes):
+        return Fraction(fps)
+    fps.check(path)
+    return fps.mean_fps.limit_denominator(1_000_000)
 
 
 class VideoTrack:
@@ -122,6 +161,7 @@ class VideoTrack:
         self._reformatter = VideoReformatter()
         self._pad = [(0, side % 2) for side in first.shape[:2]] + [(0, 0)]
         options = {"crf": str(config.crf), "preset": config.preset}
+        options |= {} if fps * time_base == 1 else {"bf": "0"}  # reordered frames of uneven times lose the length
         self._stream = container.add_stream(config.codec, rate=fps, options=options)
         self._stream.height, self._stream.width = (side + side % 2 for side in first.shape[:2])
         self._stream.pix_fmt = config.pixel_format
