@@ -9,9 +9,9 @@ BUCKET = "mien-test"
 
 
 @contextlib.contextmanager
-def failing(emulator: Emulator, match: str, fault: str, times: int = 1) -> Iterator[None]:
-    """Requests that match meet the fault while the block runs, and at least one did."""
-    emulator.faults([{"match": match, "fault": fault, "times": times}])
+def failing(emulator: Emulator, match: str, fault: str, times: int = 1, skip: int = 0) -> Iterator[None]:
+    """Requests that match meet the fault while the block runs, but for the first few, and at least one did."""
+    emulator.faults([{"match": match, "fault": fault, "times": times, "skip": skip}])
     try:
         yield
         assert emulator.fired(), f"no request matched {match}"

@@ -1,23 +1,40 @@
-"""Peak memory of the pipeline's workers over ten times as many videos: it must not grow with them."""
+"""Peak memory of workers over ten times as many videos, and of the driver over a hundred times as long a plan.
 
+Neither must grow. The driver's is looked at while a plan of a million clips is handed out to workers that wait.
+"""
+
+import gc
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import ray
+from bench_resume import clips
 from bench_serialize import SHARED
 
+from mien.datasets import index
 from mien.pipelines.cluster import ClusterConfig, session
+from mien.pipelines.handout import handed_out, pending
 from mien.pipelines.serialize import SerializeConfig, serialize
+from mien.pipelines.stages import CUT
+from mien.pipelines.tally import Tally
+from mien.storage.local import LocalStore
 
-FEW, MANY, REPEATS = 4, 40, 5
-"""Copies of the shared videos, and how often each is measured."""
+FEW, MANY, REPEATS = 5, 50, 3
+"""Copies of the eight shared videos, and how often each is measured."""
+SHORT, LONG, WATCH_S, WAIT_S = 10_000, 1_000_000, 60.0, 0.02
+"""Clips of two plans, how long the driver is watched while it hands them out, and what a clip takes."""
 
 
 def _copies(folder: Path, count: int) -> Path:
@@ -72,8 +89,47 @@ def _peak(count: int) -> Peak:
     return peak
 
 
+class WaitStage:
+    """Stands for cutting a clip."""
+
+    def __init__(self, tally: Any) -> None:
+        self._tally = tally
+
+    def __call__(self, clips: pa.Table) -> pa.Table:
+        """The clips, told to the tally as the real stage does."""
+        for clip_id in clips.column("clip_id").to_pylist():
+            ray.get(self._tally.begin.remote(clip_id))
+            time.sleep(WAIT_S)
+            self._tally.end.remote(clip_id)
+        return clips
+
+
+def _hand_out(num_clips: int) -> float:
+    """Peak of this process, MB, while it hands out so long a plan for a minute."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalStore(Path(folder))
+        index.write_plan(store, (clip.to_row() for clip in clips(num_clips)))
+        gc.collect()
+        with session(ClusterConfig(address="local")), Peak() as peak:
+            tally = ray.remote(Tally).options(num_cpus=0).remote([CUT])
+            handed = handed_out(store.uri, pending(store, retry_failed=False), 1)
+            cut = handed.map_batches(WaitStage(tally), batch_size=1, batch_format="pyarrow", num_cpus=1)
+            until = time.monotonic() + WATCH_S
+            num_cut = sum(1 for _ in takewhile(lambda _: time.monotonic() < until, cut.iter_batches(batch_size=None)))
+    print(f"memory: {num_cut} of {num_clips} clips in {WATCH_S:.0f} s", file=sys.stderr)
+    return peak.driver_mb
+
+
+def _driver_mb(num_clips: int) -> float:
+    """The same in a fresh process."""
+    done = subprocess.run([sys.executable, __file__, str(num_clips)], check=True, stdout=subprocess.PIPE, text=True)
+    return float(done.stdout)
+
+
 def run() -> Iterator[dict[str, Any]]:
-    """Worker memory with forty copies of the shared videos ÷ with four."""
+    """Driver memory with the long plan ÷ with the short one; worker memory with 400 clips ÷ with 40."""
+    ours, other = (_driver_mb(num_clips) for num_clips in (LONG, SHORT))
+    yield _line("memory.driver", ours, other)
     os.environ.setdefault("MIEN_ASSETS", str(SHARED / "models"))
     few, many = [], []
     for _ in range(REPEATS):
@@ -82,12 +138,13 @@ def run() -> Iterator[dict[str, Any]]:
     ours, other = (statistics.median(peak.worker_mb for peak in peaks) for peaks in (many, few))
     driver = [round(statistics.median(peak.driver_mb for peak in peaks)) for peaks in (many, few)]
     print(f"memory: driver {driver[0]} MB with {MANY} copies, {driver[1]} MB with {FEW}", file=sys.stderr)
-    yield {
-        "bench": "memory.workers",
-        "ratio": ours / other,
-        "bound": 1.15,
-        "better": "lower",
-        "ours": ours,
-        "other": other,
-        "unit": "MB",
-    }
+    yield _line("memory.workers", ours, other)
+
+
+def _line(bench: str, ours: float, other: float) -> dict[str, Any]:
+    sides = {"ours": ours, "other": other, "unit": "MB"}
+    return {"bench": bench, "ratio": ours / other, "bound": 1.15, "better": "lower", **sides}
+
+
+if __name__ == "__main__":
+    print(_hand_out(int(sys.argv[1])))

@@ -14,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
+from bench_resume import clips
 from ray.cluster_utils import Cluster
 
+from mien.datasets import index
 from mien.datasets.parquet import ParquetConfig
 from mien.pipelines.cluster import ClusterConfig, session
+from mien.pipelines.handout import handed_out, pending
 from mien.pipelines.sink import ShardSink, Target, crossing_row
+from mien.pipelines.stages import CUT
+from mien.pipelines.tally import Tally
 from mien.storage.commit import read_commits
+from mien.storage.local import LocalStore
 from mien.storage.uri import open_store
 
 WORKERS_PER_NODE, WAIT_S, ROUNDS = 64, 4.0, 6
@@ -33,13 +38,15 @@ NODE = {"num_cpus": 2, "resources": {"waiter": 1}, "object_store_memory": 150_00
 class WaitStage:
     """Stands for cutting a clip."""
 
-    def __init__(self, wait_s: float) -> None:
-        self._wait_s = wait_s
+    def __init__(self, wait_s: float, tally: Any) -> None:
+        self._wait_s, self._tally = wait_s, tally
 
     def __call__(self, plan: pa.Table) -> pa.Table:
         """One clip, marked with the time at which it was finished."""
-        time.sleep(self._wait_s)
         (clip,) = plan.to_pylist()
+        ray.get(self._tally.begin.remote(clip["clip_id"]))
+        time.sleep(self._wait_s)
+        self._tally.end.remote(clip["clip_id"])
         return crossing_row(clip, failure={**clip, "finished": time.time()})
 
 
@@ -47,9 +54,7 @@ def _rate(num_nodes: int, wait_s: float) -> float:
     """Clips per second in the middle of a run, when all workers are busy."""
     num_clips = WORKERS_PER_NODE * num_nodes * ROUNDS
     with tempfile.TemporaryDirectory() as folder:
-        pq.write_table(
-            pa.table({"clip_id": [f"{number:032d}" for number in range(num_clips)]}), f"{folder}/plan.parquet"
-        )
+        index.write_plan(LocalStore(Path(folder)), (clip.to_row() for clip in clips(num_clips)))
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
         try:
             for _ in range(num_nodes):
@@ -73,10 +78,11 @@ def _run(folder: Path, num_nodes: int, wait_s: float) -> None:
         max_concurrent_calls_per_actor=WORKERS_PER_NODE,
         enable_true_multi_threading=True,
     )
-    clips = ray.data.read_parquet(str(folder / "plan.parquet")).repartition(target_num_rows_per_block=1)
-    clips = clips.map_batches(
+    store = LocalStore(folder)
+    tally = ray.remote(Tally).options(num_cpus=0).remote([CUT])
+    cut = handed_out(store.uri, pending(store, retry_failed=False), 1).map_batches(
         WaitStage,
-        fn_constructor_args=(wait_s,),
+        fn_constructor_args=(wait_s, tally),
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=1,
@@ -84,7 +90,7 @@ def _run(folder: Path, num_nodes: int, wait_s: float) -> None:
         compute=pool,
     )
     sink = ShardSink(Target(str(folder / "out"), "scale", ParquetConfig(), {}), min_shard_mb=0.02)
-    clips.write_datasink(sink, ray_remote_args={"num_cpus": 0})
+    cut.write_datasink(sink, ray_remote_args={"num_cpus": 0})
 
 
 def run() -> Iterator[dict[str, Any]]:

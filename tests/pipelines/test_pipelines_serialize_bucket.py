@@ -93,6 +93,17 @@ def test_a_place_that_is_not_there_is_told_before_anything_starts(
         serialize(config(source, output))
 
 
+def test_a_source_that_may_be_listed_and_not_read_is_told_before_anything_starts(
+    emulator: Emulator, videos: str
+) -> None:
+    with (
+        failing(emulator, r"GET .*videos%2F.*alt=media", "status:403", 100),
+        pytest.raises(PreflightError, match=r"d18\.mp4: permission denied .*storage.objectViewer"),
+    ):
+        serialize(config(videos, "gs://mien-test/unreadable"))
+    assert list(GcsStore("gs://mien-test/unreadable").list()) == []
+
+
 def test_an_output_that_may_not_be_written_is_told_before_anything_starts(emulator: Emulator, videos: str) -> None:
     with (
         failing(emulator, "POST .*upload", "status:403", 100),
@@ -104,7 +115,7 @@ def test_an_output_that_may_not_be_written_is_told_before_anything_starts(emulat
 def test_an_outage_longer_than_the_budget_ends_resumable(local_ray: None, emulator: Emulator, videos: str) -> None:
     values = config(videos, "gs://mien-test/out-outage")
     with (
-        failing(emulator, r"GET .*videos%2F.*alt=media", "status:503", 10_000),
+        failing(emulator, r"GET .*videos%2F.*alt=media", "status:503", 10_000, skip=1),  # the preflight reads one
         pytest.raises(Unavailable, match=r"the service does not answer .*; run the same command, it resumes"),
     ):
         serialize(values)

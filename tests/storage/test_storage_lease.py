@@ -59,6 +59,8 @@ def test_a_second_run_is_told_who_is_at_work_since_when_and_what_to_do(store: Lo
         assert part in message
     assert f"`mien status {store.uri}`" in message
     assert refused.value.exit_code == 5
+    with pytest.raises(RefusedError, match="watch it with `mien other`, or use"):
+        take(store, new_lease(NOW), watch="mien other")
 
 
 @pytest.mark.parametrize("age_s", [STALE_AFTER_S, -STALE_AFTER_S], ids=["died", "clock jumped back"])

@@ -32,6 +32,7 @@ from mien.datasets import audit, index, publish
 from mien.datasets.card import CardConfig
 from mien.datasets.dataset import COMPLETE, CONFIG, Dataset
 from mien.datasets.erasure import Extent, Journal, begin, is_theirs, planned, survey, touched
+from mien.datasets.export.record import notes
 from mien.datasets.preview import PreviewConfig
 from mien.datasets.rebuild import Row, empty, rebuild
 from mien.datasets.tables import parquet_bytes
@@ -90,7 +91,7 @@ def forget(store: Store, subject: str, reason: str = "") -> Report | None:
     _write_audit(store, journal, num_bytes)
     _complete(store, published.record, journal.audit_name)
     store.delete(publish.JOURNAL)
-    return Report(store.uri, journal.removed, num_bytes, journal.audit_name, tuple(_outside(published, subject)))
+    return Report(store.uri, journal.removed, num_bytes, journal.audit_name, tuple(_outside(published, store, subject)))
 
 
 def _leave_plan(store: Store, subject: str) -> None:
@@ -144,8 +145,13 @@ def _complete(store: Store, record: Mapping[str, Any], name: str) -> None:
     store.replace(COMPLETE, json.dumps({**record, "files": files}, indent=1).encode())
 
 
-def _outside(dataset: Dataset, subject: str) -> Iterator[str]:
+def _outside(dataset: Dataset, store: Store, subject: str) -> Iterator[str]:
     yield "models trained on the subject, exports, copies and backups still hold it: redo or delete them"
+    for export in notes(store):
+        yield (
+            f"the export at {export['place']} (begun {export['begun_at']}): delete it, or make it again with "
+            f"`mien export {export['kind']} {dataset.uri} -o {export['place']} --fresh`"
+        )
     yield f"the videos at {dataset.record['source']} are untouched: while they are there, --fresh brings it back"
     if dataset.uri.startswith("gs://"):
         yield "a bucket keeps removed objects for a while (soft delete, 7 days by default) and their older versions"

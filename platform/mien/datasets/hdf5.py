@@ -61,7 +61,7 @@ class Hdf5Config(Config):
         return Hdf5Writer(path, self, metadata)
 
 
-class _Disk(io.FileIO):
+class Disk(io.FileIO):
     """A file that keeps its first error and takes no more: HDF5 crashes if it cannot write to the end."""
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class Hdf5Writer:
     def __init__(self, path: Path, config: Hdf5Config, metadata: Mapping[str, Any]) -> None:
         """Create the file; its columns are made from the first sample."""
         self._config = config
-        self._disk = _Disk(path)
+        self._disk = Disk(path)
         self._file = h5py.File(self._disk, "w", libver=("v110", "v114"))
         self._file.attrs["mien"] = json.dumps(dict(metadata))
         self._num_rows = 0
@@ -263,13 +263,18 @@ def _fault(file: h5py.File, name: str, file_bytes: int) -> str:
     item = file[name]
     if not isinstance(item, h5py.Dataset):
         return "is not a column"
+    if item.dtype.kind not in "biufS" or item.ndim == 0:
+        return f"holds no plain numbers or bytes ({item.dtype})"
+    return storage_fault(item, file_bytes)
+
+
+def storage_fault(item: h5py.Dataset, file_bytes: int) -> str:
+    """What is wrong with how the values of a dataset are stored, empty for nothing."""
     properties = item.id.get_create_plist()
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
         return "keeps its data in other files"
     if any(properties.get_filter(i)[0] not in _BUILTIN_FILTERS for i in range(properties.get_nfilters())):
         return "uses a filter that is not built in"
-    if item.dtype.kind not in "biufS" or item.ndim == 0:
-        return f"holds no plain numbers or bytes ({item.dtype})"
     stored = item.id.get_storage_size()
     if stored > file_bytes or item.size * item.dtype.itemsize > _MAX_RATIO * stored:
         return f"claims {item.size * item.dtype.itemsize} bytes and stores {min(stored, file_bytes)}"

@@ -24,7 +24,7 @@ from mien.datasets.merge import PART_ROWS, Merge, Merged
 from mien.datasets.shard import readable, require_plain
 from mien.datasets.staging import place_of
 from mien.datasets.tables import TableFile, parquet_bytes, rows_to_table
-from mien.errors import DatasetError, StorageError
+from mien.errors import DatasetError, StorageError, Unavailable
 from mien.storage.commit import commit_files, first_commit, parse, read_commits, sum_up
 from mien.storage.local import translated
 from mien.storage.uri import Store
@@ -32,6 +32,8 @@ from mien.storage.uri import Store
 PLAN_FOLDER = "plan/"
 INDEX = "index.parquet"
 FAILURES = "failures.parquet"
+MATCHES = "matches.json"
+"""What a keyword plan found: matches of every keyword, also of those that occur nowhere."""
 PLAN_ROWS = 65_536
 """Clips of one file of the plan."""
 
@@ -50,9 +52,12 @@ def read_parquet(store: Store, name: str, columns: Sequence[str] | None = None) 
 
     Raises:
         DatasetError: It is absent or damaged.
+        Unavailable: The bucket does not answer.
     """
     try:
         data = store.read(name)
+    except Unavailable:
+        raise
     except StorageError as error:
         raise DatasetError(f"{store.uri}: has no {name}: {error}") from None
     with readable(f"{store.uri}/{name}", "is damaged"):
@@ -93,6 +98,16 @@ def plan_files(store: Store) -> list[str]:
     """Names of the plan's files, in order; empty while it is not whole."""
     names = [entry.name for entry in store.list(PLAN_FOLDER) if entry.name.endswith(".parquet")]
     return names if names[:1] == [_plan_file(0)] else []
+
+
+def read_matches(store: Store) -> dict[str, Any]:
+    """What a keyword plan found; empty where the plan is of another kind."""
+    if not any(entry.name == MATCHES for entry in store.list(MATCHES)):
+        return {}
+    try:
+        return dict(json.loads(store.read(MATCHES)))
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{store.uri}/{MATCHES}: is damaged: {error}; delete it") from None
 
 
 def read_plan(store: Store, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

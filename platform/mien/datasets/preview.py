@@ -68,13 +68,14 @@ def _draw_sample(sheet: Image.Image, top: int, sample: "Sample", num_columns: in
     draw = ImageDraw.Draw(sheet)
     _describe_sample(draw, top + _GAP_PX, sample)
     thumbs, crops, status, box = (sample[name] for name in ("thumb", "crop", "face", "box"))
-    with_thumb = [row for row, jpeg in enumerate(thumbs) if jpeg]
-    rows = [with_thumb[i] for i in _evenly(len(with_thumb), num_columns)]
+    # where no whole frame was kept, as in clips that were imported, the crops alone
+    shown = [row for row, jpeg in enumerate(thumbs) if jpeg] or np.flatnonzero(np.asarray(status)).tolist()
+    rows = [shown[i] for i in _evenly(len(shown), num_columns)]
     scale_to = max(sample.row["width_px"], sample.row["height_px"])
     for column, row in enumerate(rows):
         left, edge = _TEXT_PX + column * (_TILE_PX + _GAP_PX), _EDGE[int(status[row])]
-        frame = Image.open(io.BytesIO(thumbs[row]))  # type: ignore[arg-type]
-        if np.isfinite(box[row]).all():
+        frame = Image.open(io.BytesIO(thumbs[row])) if thumbs[row] else None  # type: ignore[arg-type]
+        if frame is not None and np.isfinite(box[row]).all():
             scaled = np.asarray(box[row], float) * max(frame.size) / scale_to
             ImageDraw.Draw(frame).rectangle([float(v) for v in scaled], outline=edge, width=2)
         _tile(sheet, (left, top + _GAP_PX), frame, edge)
@@ -96,6 +97,7 @@ def _describe_sample(draw: ImageDraw.ImageDraw, top: int, sample: "Sample") -> N
         f"{row['num_frames']} frames · face in {100 * row['num_detected'] / row['num_frames']:.1f} %",
         f"{100 * np.mean(np.nan_to_num(padded) > 0):.0f} % of crops repeat the border",
         f"track {row['track']}" + (f" · subject {row['subject']}" if row["subject"] else ""),
+        *([f"from {row['start_s']:.2f} s · {row['reason']}"[:42]] if row["reason"] != "whole" else []),
         f"{row['clip_id'][:12]}",
     ]
     _text(draw, (_GAP_PX * 2, top), PurePath(row["source_uri"]).name[:34], 15, _INK)

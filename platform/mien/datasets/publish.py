@@ -21,8 +21,11 @@ from mien.storage.uri import Store
 CONTACT_SHEET = "preview/contact_sheet.png"
 FAILURE_GALLERY = "preview/failures.png"
 CARD = "README.md"
-SMALL = (index.PLAN_FOLDER, "preview/", CARD, CONFIG, audit.FOLDER)
+SMALL = (index.PLAN_FOLDER, index.MATCHES, "preview/", CARD, CONFIG, audit.FOLDER)
 """Beginnings of the names of what is small beside the data."""
+
+NOTES = "exports/"
+"""Where the dataset was exported to, one note each; see `mien.datasets.export.record`."""
 
 JOURNAL = "erasure.json"
 """Is there while an erasure is under way; see `mien.datasets.erasure`."""
@@ -103,7 +106,7 @@ def _record(
 
 
 def remove(store: Store) -> None:
-    """Delete what mien wrote below the root, the completion record first; for `--fresh`. The audit trail stays."""
+    """Delete what mien wrote below the root, the completion record first; for `--fresh`. Audit trail and notes stay."""
     small = (prefix for prefix in SMALL if prefix != audit.FOLDER)
     for prefix in (COMPLETE, COMMITS, DATA, index.INDEX, index.FAILURES, staging.PREFIX, JOURNAL, *small):
         for entry in list(store.list(prefix)):

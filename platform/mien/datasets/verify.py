@@ -8,7 +8,7 @@ import numpy as np
 from mien.datasets import audit, ids, index
 from mien.datasets.dataset import COMPLETE
 from mien.datasets.frames import checksum
-from mien.datasets.publish import JOURNAL
+from mien.datasets.publish import JOURNAL, NOTES
 from mien.datasets.staging import TABLES
 from mien.errors import DatasetError, StorageError
 from mien.storage.ahead import ahead
@@ -148,4 +148,4 @@ def _values(sample: Any, expected: dict[str, str]) -> Iterator[str]:
 def _foreign(store: Store, dataset: "Dataset") -> list[str]:
     known = {file["name"] for file in dataset.record.get("files", [])} | {COMPLETE}
     found = (entry.name for entry in store.list() if dataset.record)
-    return [name for name in found if name not in known and not is_lease(name)]
+    return [name for name in found if name not in known and not is_lease(name) and not name.startswith(NOTES)]

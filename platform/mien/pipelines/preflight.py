@@ -13,6 +13,7 @@ from mien.features.registry import Resolved, resolve
 from mien.log import logger
 from mien.pipelines.plan import require_video
 from mien.storage.source import opened
+from mien.storage.tar import is_tar
 from mien.storage.uri import Entry, Store, canonical, contains, is_bucket, open_store
 from mien.video.limits import missing_decoders
 
@@ -107,7 +108,7 @@ def _require_places(config: Any) -> None:
 def _source(config: Any) -> str:
     """There is a video, and it may be listed; in a bucket, where one right is for all, it may be read as well."""
     first = require_video(config)
-    if is_bucket(first.uri) and first.size_bytes:
+    if is_bucket(first.uri) and first.size_bytes and not is_tar(first.uri):  # a damaged tar has been read
         with opened(first.uri, Entry(first.uri, first.size_bytes, first.generation)) as file:
             cast("BinaryIO", file).read(1)
     return _place(canonical(config.source))

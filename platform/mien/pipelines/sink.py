@@ -18,12 +18,15 @@ from mien.datasets.effort import Busy, Stopwatch, add_to
 from mien.datasets.formats import FormatConfig, open_shard
 from mien.datasets.frames import checksums, deserialize, tracks, values_of
 from mien.datasets.shard import ShardWriter
+from mien.datasets.sound import join
 from mien.errors import DatasetError, RefusedError
 from mien.log import printable
+from mien.pipelines.sound import SOUND_FILE
 from mien.schema import FACE_DETECTED
-from mien.storage.commit import completion_generation, data_name, new_write_id, publish_shard
+from mien.storage.commit import completion_generation, data_name, digest, new_write_id, publish_shard
 from mien.storage.local import translated
 from mien.storage.uri import Store, open_store
+from mien.video.audio import AudioClip, write_audio
 
 # A clip crosses from stage to stage as one row: never split, never apart from its failure.
 CLIP, FRAMES, FAILURE = "clip", "frames", "failure"
@@ -132,8 +135,9 @@ def write_clips(
         record: dict[str, Any] = {"samples": draft.samples, "failures": draft.failures}
         record |= {"models": target.metadata.get("models", {}), "effort": draft.effort(watch.read())}
         record |= {"run_id": target.run_id, "started_at": target.started_at, "finished_at": clock()}
+        data = draft.path if draft.samples else None
         _require_unfinished(store, target)
-        publish_shard(store, draft.shard, draft.write_id, draft.path if draft.samples else None, record)
+        publish_shard(store, draft.shard, draft.write_id, data, record, draft.sounds())
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -155,6 +159,14 @@ class ShardDraft:
         self.samples = list[dict[str, Any]]()
         self.failures = list[dict[str, Any]]()
         self._busy, self._hosts = dict[str, Busy](), set[str]()
+        self._sounds = dict[str, Path]()  # clip -> local file
+
+    def sounds(self) -> dict[str, Path]:
+        """Sound files of clips that keep it apart from the shard, by the names that they get."""
+        return {self._sound_name(path): path for path in self._sounds.values()}
+
+    def _sound_name(self, path: Path) -> str:
+        return data_name(self.shard, self.write_id, f"-{path.name}")
 
     def effort(self, write: Busy) -> dict[str, Any]:
         """What the clips took, for the commit record, and what writing them took."""
@@ -181,11 +193,17 @@ class ShardDraft:
                 self.failures.append(failure)
                 continue
             writer = writer or self._target.format.writer(self.path, self._target.metadata)
-            self._add(writer, clip, deserialize(payload))
+            rows = deserialize(payload)
+            suffix = clip.pop(SOUND_FILE, "")
+            if suffix:
+                clip, rows = self._apart(clip, rows, suffix)
+            self._add(writer, clip, rows)
         if writer is not None:
             name = data_name(self.shard, self.write_id, self.path.suffix)
             for sample in self.samples:
                 sample["file"] = name
+                if sample["clip_id"] in self._sounds:
+                    sample["audio_file"] = self._sound_name(self._sounds[sample["clip_id"]])
             writer.close(self.samples)
             self._verify()
 
@@ -193,6 +211,17 @@ class ShardDraft:
         for track, rows in tracks(frames):
             start, stop = writer.add(rows)
             self.samples.append({**clip, **sample_row(track, rows), "row_start": start, "row_stop": stop})
+
+    def _apart(self, clip: dict[str, Any], frames: pa.Table, suffix: str) -> tuple[dict[str, Any], pa.Table]:
+        """Move the sound of a clip, which all its tracks have, into a file of its own."""
+        if clip["audio_rate_hz"]:
+            path = self.path.with_name(f"{clip['clip_id']}{suffix}")
+            _, first = next(tracks(frames))
+            samples = join(values_of(first, "audio"), clip["audio_channels"])
+            write_audio(AudioClip(samples, clip["audio_rate_hz"]), path)
+            self._sounds[clip["clip_id"]] = path
+            clip = {**clip, "audio_sha256": digest(path).sha256}
+        return clip, frames.drop_columns(["audio"])
 
     def _verify(self) -> None:
         """What a reader gets must be what was given: all row counts, and two columns by their checksums."""

@@ -112,13 +112,14 @@ def read(store: Store) -> Lease | None:
     return None if data is None else Lease.parse(data)
 
 
-def take(store: Store, mine: Lease, *, take_over: bool = False) -> None:
+def take(store: Store, mine: Lease, *, take_over: bool = False, watch: str = "") -> None:
     """Become the run at work; a lease that is not live is taken over with a logged line.
 
     Args:
         store: The dataset.
         mine: A new lease, whose `beat_at` is now.
         take_over: Take a live one as well.
+        watch: Command that shows how far a run there is; `mien status` by default.
 
     Raises:
         RefusedError: Another run is at work, or took the lease at the same moment.
@@ -128,7 +129,7 @@ def take(store: Store, mine: Lease, *, take_over: bool = False) -> None:
         standing = _bytes(store, NAME)
         other = Lease.parse(standing or b"")
         if other and other.is_live(mine.beat_at) and not take_over:
-            raise _refused(store, other, mine.beat_at)
+            raise _refused(store, other, mine.beat_at, watch or f"mien status {store.uri}")
         if _swap(store, standing, mine):
             if standing is not None:
                 logger.warning("lease    taken over from %s", other or "a damaged lease")
@@ -165,7 +166,12 @@ def release(store: Store, mine: Lease) -> None:
 
 @contextlib.contextmanager
 def held(
-    store: Store, *, take_over: bool = False, clock: Callable[[], float] = time.time, every_s: float = BEAT_EVERY_S
+    store: Store,
+    *,
+    take_over: bool = False,
+    clock: Callable[[], float] = time.time,
+    every_s: float = BEAT_EVERY_S,
+    watch: str = "",
 ) -> Iterator[Lease]:
     """Hold the lease for the length of a block and renew it from a thread.
 
@@ -176,7 +182,7 @@ def held(
         RefusedError: Another run is at work, or took over in the middle of the block.
     """
     mine = new_lease(clock())
-    take(store, mine, take_over=take_over)
+    take(store, mine, take_over=take_over, watch=watch)
     with _interruptible() as interrupt:
         keeper = _Keeper(store, mine, clock, interrupt)
         try:
@@ -238,10 +244,10 @@ def _interruptible() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
 
 
-def _refused(store: Store, other: Lease, now: float) -> RefusedError:
+def _refused(store: Store, other: Lease, now: float, watch: str) -> RefusedError:
     return RefusedError(
         f"{store.uri}: {other} is at work there (last sign of life {abs(now - other.beat_at):.0f} s ago); wait for it, "
-        f"watch it with `mien status {store.uri}`, or use --take-over if it is known to be dead"
+        f"watch it with `{watch}`, or use --take-over if it is known to be dead"
     )
 
 

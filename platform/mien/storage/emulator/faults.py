@@ -8,7 +8,7 @@ first `skip` matches are spared, the next `times` meet the fault. The first rule
     lost_ack      the request is done, then the connection is reset
     stall:2.5     so many seconds of silence, then the request is done
     truncate      the body of the reply ends half-way
-    flip          one bit in the middle of the reply's body is wrong
+    flip          one bit of the reply's body is wrong, another one each time
 """
 
 import re

@@ -5,6 +5,7 @@ Beside Cloud Storage's paths it answers `POST /__faults` with a list of rules, `
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -35,6 +36,9 @@ _BODILESS = {204, 304}
 _PARENT_POLL_S = 1.0
 
 logger = logging.getLogger(__name__)
+
+_BIT_STRIDE = 7919
+_num_flipped = itertools.count()
 
 
 class Server(ThreadingHTTPServer):
@@ -236,8 +240,10 @@ def _is_web_page(headers: dict[str, str]) -> bool:
 
 
 def _flipped(body: bytes | memoryview) -> bytes:
+    """One bit is wrong, at first in the middle, then elsewhere: no line spoils two replies alike."""
     wrong = bytearray(body)
-    wrong[len(wrong) // 2] ^= 1
+    byte, bit = divmod((4 * len(wrong) + _BIT_STRIDE * next(_num_flipped)) % (8 * len(wrong)), 8)
+    wrong[byte] ^= 1 << bit
     return bytes(wrong)
 
 

@@ -1,0 +1,114 @@
+"""The plan is handed out in slices: every clip that is left once, and only so many ahead of the work."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+from ray.data._internal.execution.backpressure_policy import ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY
+
+from mien.clips.clip import Clip
+from mien.datasets import ids, index
+from mien.errors import DatasetError
+from mien.pipelines.handout import (
+    AHEAD_BLOCKS,
+    SLICE_CLIPS,
+    AheadPolicy,
+    HandOutStage,
+    Slice,
+    drop_done,
+    handed_out,
+    left_slices,
+    pending,
+    slices,
+)
+from mien.storage.local import LocalStore
+from sample_datasets import make_clip, write_failure
+
+NUM_CLIPS, ROWS_PER_FILE = 50, 20
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """A plan of three files."""
+    made = LocalStore(tmp_path)
+    index.write_plan(made, (make_clip(number).to_row() for number in range(NUM_CLIPS)), ROWS_PER_FILE)
+    return made
+
+
+def done(*numbers: int) -> np.ndarray:
+    return ids.distinct(ids.from_texts([make_clip(number).clip_id for number in numbers]))
+
+
+def test_slices_hold_every_row_that_is_left_and_no_file_that_has_none() -> None:
+    left = np.array([0, 1, 0, 1, 1, 0, 0, 1, 0], bool)
+    assert list(slices("a", left, 2)) == [Slice("a", 1, 4), Slice("a", 4, 8)]
+    assert list(slices("a", left, 4)) == [Slice("a", 1, 8)]
+    assert list(slices("a", ~np.ones(9, bool))) == []
+
+
+@pytest.mark.parametrize("skipped", [(), (0, 7, 49), range(20), range(20, 50), range(50)])
+def test_what_is_not_done_is_handed_out_once_in_the_order_of_the_plan(
+    store: LocalStore, local_ray: None, skipped: Sequence[int]
+) -> None:
+    skip = done(*skipped)
+    found = [piece._asdict() for _, part in left_slices(store, skip) for piece in part]
+    stage = HandOutStage(store.uri, ray.put(skip))
+    parts = stage(pa.Table.from_pylist(found)) if found else ()
+    given = [clip_id for part in parts for clip_id in part.column("clip_id").to_pylist()]
+    assert given == [make_clip(number).clip_id for number in range(NUM_CLIPS) if number not in set(skipped)]
+
+
+def test_done_clips_are_dropped_from_the_plan(store: LocalStore) -> None:
+    plan = next(index.read_plan(store))
+    assert drop_done(plan, done(1, 3)).column("clip_id").to_pylist() == [
+        make_clip(number).clip_id for number in range(ROWS_PER_FILE) if number not in {1, 3}
+    ]
+    assert drop_done(plan, done()[:0]).num_rows == ROWS_PER_FILE
+
+
+def test_a_plan_that_is_gone_is_told(tmp_path: Path, local_ray: None) -> None:
+    stage = HandOutStage(str(tmp_path), ray.put(done()[:0]))
+    with pytest.raises(DatasetError, match=r"plan/00000\.parquet: does not exist"):
+        next(stage(pa.Table.from_pylist([Slice("plan/00000.parquet", 0, 1)._asdict()])))
+
+
+def test_all_clips_come_once_and_the_run_asks_the_policy(store: LocalStore, local_ray: None) -> None:
+    num_clips = AHEAD_BLOCKS + SLICE_CLIPS
+    index.write_plan(store, (make_clip(number).to_row() for number in range(num_clips)))
+    clips = handed_out(store.uri, pending(store, retry_failed=False), 16)
+    assert AheadPolicy in clips.context.get_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [])
+    given = [clip_id for block in clips.iter_batches(batch_size=None) for clip_id in block["clip_id"]]
+    assert sorted(given) == sorted(make_clip(number).clip_id for number in range(num_clips))
+
+
+@pytest.mark.parametrize(
+    ("num_waiting", "num_active", "may"),
+    [(0, 0, True), (AHEAD_BLOCKS - SLICE_CLIPS, 0, True), (AHEAD_BLOCKS - SLICE_CLIPS + 1, 0, False), (0, 4, False)],
+)
+def test_a_slice_waits_while_many_clips_wait_or_are_about_to(num_waiting: int, num_active: int, may: bool) -> None:
+    after = "cut"
+    topology = {after: SimpleNamespace(total_enqueued_input_blocks=lambda: num_waiting)}
+    policy = AheadPolicy(None, topology, None)
+    names = ("MapBatches(HandOutStage)->StreamingRepartition", "MapBatches(CutStage)")
+    ops = [
+        SimpleNamespace(name=name, num_active_tasks=lambda: num_active, output_dependencies=[after]) for name in names
+    ]
+    assert [policy.can_add_input(op) for op in ops] == [may, True]
+
+
+def test_pending_is_what_no_record_names(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "out")
+    clips = [Clip(make_clip(number).source, 1.0, 3.5) for number in range(5)]
+    index.write_plan(store, (clip.to_row() for clip in clips), rows_per_file=2)
+    assert pending(store, retry_failed=False)[:2] == (5, 2.5)
+    assert pending(store, retry_failed=False).num_left == 5
+    write_failure(store, clips[0], "a")
+    write_failure(store, clips[3], "b")
+    left = pending(store, retry_failed=False)
+    assert [clip_id.decode() for clip_id in left.skip] == sorted([clips[0].clip_id, clips[3].clip_id])
+    assert left.num_left == 3
+    assert pending(store, retry_failed=True).num_left == 5
