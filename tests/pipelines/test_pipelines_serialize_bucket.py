@@ -121,3 +121,25 @@ def test_an_outage_longer_than_the_budget_ends_resumable(local_ray: None, emulat
         serialize(values)
     assert serialize(values).num_failed == 0
     assert verify(mien.datasets.open(values.output))["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("match", "skip"),
+    [(r"GET .*videos%2F.*alt=media", 1), ("POST /upload.*ifGenerationMatch=0", 3)],
+    ids=["read", "write"],
+)
+def test_a_quota_that_is_used_up_ends_resumable_and_blames_no_clip(
+    local_ray: None, emulator: Emulator, videos: str, match: str, skip: int
+) -> None:
+    values = config(videos, f"gs://mien-test/out-quota-{skip}", min_shard_mb=0)
+    emulator.faults([{"match": match, "fault": "status:403:quotaExceeded", "skip": skip, "times": 10_000}])
+    try:
+        with pytest.raises(Unavailable, match=r"a quota of the project is used up .*it resumes$") as raised:
+            serialize(values)
+        assert emulator.fired()
+    finally:
+        emulator.faults([])
+    assert "\n" not in str(raised.value)
+    assert serialize(values).num_failed == 0
+    dataset = mien.datasets.open(values.output)
+    assert (verify(dataset)["problems"], verify(dataset)["foreign"], len(dataset)) == ([], [], 2)

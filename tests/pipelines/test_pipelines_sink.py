@@ -1,5 +1,7 @@
 import base64
+import errno
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from mien.datasets.preview import PreviewConfig
 from mien.datasets.publish import publish
 from mien.datasets.status import FINISHED, Observer
 from mien.datasets.verify import verify
-from mien.errors import DatasetError, FaceError, RefusedError
+from mien.errors import DatasetError, FaceError, NoSpace, RefusedError
 from mien.pipelines.sink import (
     BUSY,
     CLIP,
@@ -189,6 +191,33 @@ def test_a_shard_that_reads_back_differently_is_never_committed(store: LocalStor
     with pytest.raises(DatasetError, match="column pts reads back differently"):
         write_clips(target(store, Lossy()), [made(0)])
     assert names(store) == []
+
+
+class Full(ParquetConfig):
+    """A disk or a quota that is used up in the middle of a shard."""
+
+    error_number: int
+
+    def writer(self, path: Path, metadata: Any) -> Any:
+        writer = super().writer(path, metadata)
+
+        def add(frames: pa.Table) -> tuple[int, int]:
+            raise OSError(self.error_number, os.strerror(self.error_number))
+
+        writer.add = add  # type: ignore[method-assign]
+        return writer
+
+
+@pytest.mark.parametrize(
+    ("error_number", "said"), [(errno.ENOSPC, "no space left on the disk"), (errno.EDQUOT, "the disk quota is used up")]
+)
+def test_a_full_disk_is_told_by_the_name_of_the_disk_and_nothing_is_left(
+    store: LocalStore, error_number: int, said: str
+) -> None:
+    with pytest.raises(NoSpace, match=rf"^{store.root}/\.scratch: {said}; free some and run .* it resumes$"):
+        write_clips(target(store, Full(error_number=error_number)), [made(0)])
+    assert names(store) == []
+    assert list((store.root / ".scratch").iterdir()) == []
 
 
 def test_blocks_of_ray_are_read_row_by_row(store: LocalStore) -> None:
