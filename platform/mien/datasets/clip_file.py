@@ -134,14 +134,16 @@ class ClipFile:
         if item is None:
             return None
         place = f"{group.name}/{name}"
-        if not isinstance(item, h5py.Dataset) or item.shape is None:
-            raise self._error(f"{place} holds no values")
+        if not isinstance(item, h5py.Dataset):
+            raise self._error(f"{place} is not a dataset")
+        fault = storage_fault(item, self._num_bytes)  # first: even the shape of a virtual dataset opens its sources
+        if fault:
+            raise self._error(f"{place} {fault}")
         is_text = item.dtype.kind == "S" or h5py.check_string_dtype(item.dtype) is not None
         if not is_text and item.dtype.kind not in "biuf":
             raise self._error(f"{place} holds no plain numbers or text ({item.dtype})")
-        fault = storage_fault(item, self._num_bytes)
-        if fault or item.size > (1 if is_text else _MAX_VALUES):
-            raise self._error(f"{place} {fault or f'has {item.size} values'}")
+        if item.size > (1 if is_text else _MAX_VALUES):
+            raise self._error(f"{place} has {item.size} values")
         return item[()]
 
     def _numbers(self, group: h5py.Group, name: str) -> np.ndarray:

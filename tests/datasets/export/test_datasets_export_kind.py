@@ -36,9 +36,9 @@ def test_a_disk_that_takes_no_more_is_told_by_the_name_of_the_file(tmp_path: Pat
     with (
         pytest.raises(StorageError, match=rf"^{place}: no space left") as caught,
         Outbox(LocalStore(tmp_path)) as outbox,
+        outbox.file("a.bin"),
     ):
-        with outbox.file("a.bin"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert "same command" in str(caught.value)
 
 
