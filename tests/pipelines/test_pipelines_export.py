@@ -8,6 +8,7 @@ import pytest
 
 from buckets import BUCKET
 from export_datasets import export_files, make_coloured, read_json
+from mien.datasets import publish
 from mien.datasets.dataset import Dataset
 from mien.datasets.export import record
 from mien.datasets.export.kind import Outbox
@@ -16,6 +17,7 @@ from mien.datasets.export.parts import Parts
 from mien.datasets.forget import forget
 from mien.errors import ConfigError, DatasetError, RefusedError, StorageError
 from mien.pipelines.export import Job, export, write_part
+from mien.pipelines.serialize import SerializeConfig, plan
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 from mien.storage.local import LocalStore
@@ -155,3 +157,16 @@ def test_a_full_disk_is_told_and_the_same_command_resumes(
     assert export(dataset.uri, str(out), config)["num_samples"] == 3
     assert all(path.stat().st_size == size for path, size in sizes.items()), "what was there was whole"
     assert [path for path in out.rglob("*") if path.name.endswith(".tmp")] == []
+
+
+def test_what_stays_when_a_dataset_is_started_over_is_no_dataset(
+    dataset: Dataset, tmp_path: Path, faces_dir: Path
+) -> None:
+    """Notes outlive `--fresh`: what was exported before still holds people. They do not bar the place."""
+    store = LocalStore(Path(dataset.uri))
+    record.note(dataset, store, LocalStore(tmp_path / "out"), read_kind("hf"))
+    publish.remove(store)
+    assert [note["place"] for note in record.notes(store)] == [f"{tmp_path}/out"]
+    planned = plan(SerializeConfig(source=str(faces_dir / "d0.mp4"), output=dataset.uri), store)
+    assert planned is not None
+    assert planned[0].num_clips == 1

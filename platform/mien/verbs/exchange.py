@@ -29,7 +29,7 @@ def export(
     report = call("mien.pipelines.export:export", place, output, config, fresh=fresh)
     told = {key: value for key, value in report.items() if key not in {"origin", "options", "finished"}}
     emit(report, as_json, lambda: lines(told))
-    finish(started, report["path"], f"less {report['path']}/README.md")
+    finish(started, report["path"], f"see {report['path']}/README.md")
 
 
 @app.command("import")
