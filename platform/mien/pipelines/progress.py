@@ -63,8 +63,14 @@ class Progress(Shown):
         return [self.line(), *self.waiting()]
 
     def see(self, counts: Counts) -> None:
-        """Take note of the counts; what lies back longer than the rates reach is forgotten, but for one look."""
-        now = self._clock()
+        """Take note of the counts; what lies back longer than the rates reach is forgotten, but for one look.
+
+        Counts that fell are of a tally that was ended for memory and began again at zero: rates begin again as well.
+        """
+        now, ended = self._clock(), num_ended(self.counts)
+        if num_ended(counts) < ended:
+            self._num_done += ended
+            self._looks = deque([Look(now, Counts({}, 0.0, ""))])
         self._looks.append(Look(now, counts))
         while now - self._looks[1].at >= RECENT_S:
             self._looks.popleft()

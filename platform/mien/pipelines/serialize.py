@@ -305,7 +305,8 @@ def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_fail
         with session(config.cluster):
             for stage in stages.names(config):
                 require_room(config.cluster, stage, getattr(config.workers, stage))
-            tally = ray.remote(Tally).options(**beside_driver()).remote(stages.names(config))
+            # begins again at zero if Ray ends it for memory: without it no clip that ends its workers is given up
+            tally = ray.remote(Tally).options(**beside_driver(), max_restarts=-1).remote(stages.names(config))
             progress = Progress(tally, left.num_clips, len(left.skip))
             with progress.shown():
                 _run_graph(config, store, ready, left, tally)
