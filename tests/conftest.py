@@ -1,12 +1,14 @@
 """Fixtures shared by all tests: the real videos and model files beside the project, and one local Ray."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from buckets import BUCKET
+from file_server import FileServer, serving
 from mien.storage.emulator import Emulator
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +49,13 @@ def emulator() -> Iterator[Emulator]:
         yield server
 
 
+@pytest.fixture
+def web() -> Iterator[FileServer]:
+    """A web server of its own for every test."""
+    with serving() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def local_ray(emulator: Emulator) -> Iterator[None]:
     """One local Ray for the whole session, ended by its own handle; its workers know the emulator."""
@@ -54,3 +63,23 @@ def local_ray(emulator: Emulator) -> Iterator[None]:
 
     with cluster.session(cluster.ClusterConfig(num_cpus=2, object_store_gb=0.5)):
         yield
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A file system in memory, mounted by `small_disk("size=1m")`; other options remount it."""
+    disk = tmp_path / "disk"
+
+    def mount(options: str) -> Path:
+        verb = f"remount,{options}" if disk.exists() else options
+        disk.mkdir(exist_ok=True)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", verb, "tmpfs", str(disk)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"needs the right to mount a small disk: {done.stderr.strip()}")
+        return disk
+
+    yield mount
+    if disk.is_mount():
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)

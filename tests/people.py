@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from mien.clips.clip import Clip, Source
+from mien.clips.clip import Clip, Match, Source, to_labels
 from mien.datasets import index
 from mien.datasets.card import CardConfig
 from mien.datasets.dataset import CONFIG, Dataset
@@ -36,7 +36,18 @@ PICTURES = ("preview/contact_sheet.png", "preview/failures.png")
 def clip_of(person: str, take: int) -> Clip:
     """One planned clip; its size seeds its pixels."""
     number = [ADAEZE, BERTILLE, CSONGOR].index(person) * 10 + take
-    return Clip(Source(f"/videos/{person}/take_{take}.mp4", 1000 + number, 7, subject=person))
+    source = Source(f"/videos/{person}/take_{take}.mp4", 1000 + number, 7, person, labels_of(person))
+    return Clip(source, matches=(Match("smile", float(number)),), text=text_of(person, take))
+
+
+def labels_of(person: str) -> str:
+    """What annotations say of somebody, and of nobody else."""
+    return to_labels({"age": len(person) * 7, "voice": f"voice {person[::-1]}"})
+
+
+def text_of(person: str, take: int) -> str:
+    """What somebody says, and nobody else."""
+    return f"please smile, said take {take} of {person[::-1]}"
 
 
 def face_of(person: str) -> bytes:
@@ -115,9 +126,11 @@ def _needles(person: str, *, raw: bool) -> Iterator[tuple[str, bytes]]:
     yield "name", person.encode()
     yield "failed picture", face_of(person)
     yield "failed picture in a record", base64.b64encode(face_of(person))
+    yield "label", f"voice {person[::-1]}".encode()
     takes = [take for takes in (SHARDS | FAILED).values() for take in takes if take[0] == person]
     for clip in (clip_of(*take) for take in takes):
         yield f"id {clip.source.uri}", clip.clip_id.encode()
+        yield f"text {clip.source.uri}", clip.text.encode()
         columns = make_columns(clip.clip_id, NUM_FRAMES, clip.source.size_bytes, raw=raw)
         for column in ("crop", "thumb", "feature", "landmarks"):
             for row, value in enumerate(columns[column]):

@@ -21,18 +21,25 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
     "assets list": (),
     "assets pull": ("face_detector",),
     "assets verify": ("face_detector",),
+    "clips search": ("transcripts=CORPUS", "keywords=[smile]"),
     "config schema": (),
     "config show": ("crop.size_px=64",),
     "doctor": (),
     "export": ("hf", "DATASET", "-o", "OUTPUT"),
     "forget": ("DATASET", "subject=s1", "--yes"),
     "head": ("DATASET",),
+    "ingest": ("datasets=[{url: VIDEOS}]", "output=OUTPUT"),
     "import": ("CLIPS", "-o", "OUTPUT", "crop.size_px=32"),
     "inspect": ("DATASET",),
     "plan": ("source=VIDEOS", "crop.size_px=64", "estimate.max_s=1"),
     "serialize": ("source=VIDEOS", "output=OUTPUT", "crop.size_px=64", "fps=5", "faces.policy=all"),
     "status": ("DATASET",),
     "verify": ("DATASET",),
+    "video audio": ("VIDEOS", "-o", "OUTPUT"),
+    "video convert": ("VIDEOS", "-o", "OUTPUT"),
+    "video frames": ("VIDEOS", "-o", "OUTPUT"),
+    "video info": ("VIDEOS",),
+    "video thumbnail": ("VIDEOS", "-o", "OUTPUT"),
 }
 """Verb -> arguments with which it is run; `quickstart` and `emulator` are tested in processes of their own."""
 
@@ -89,8 +96,15 @@ def test_stdout_is_one_json_document(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
-    places = {"DATASET": dataset.uri, "VIDEOS": str(faces_dir / "d18.mp4"), "OUTPUT": str(tmp_path / "out")}
-    places["CLIPS"] = str(tmp_path / "clips")
+    corpus = tmp_path / "corpus.json"
+    corpus.write_text(json.dumps([{"video_path": "a.mp4", "transcription_timestamp": "[0.0] smile [1.5]"}]))
+    places = {
+        "CORPUS": str(corpus),
+        "DATASET": dataset.uri,
+        "VIDEOS": str(faces_dir / "d18.mp4"),
+        "OUTPUT": str(tmp_path / "out"),
+        "CLIPS": str(tmp_path / "clips"),
+    }
     (tmp_path / "clips").mkdir()
     write_clip_file(tmp_path / "clips" / "a.h5")
     words = JSON_VERBS[verb]

@@ -64,6 +64,23 @@ def test_no_line_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == "skipped \\x1b[2J\\x07\nand more\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://host/a.mp4?X-Goog-Signature=c0ffee&x=1: gone", "https://host/a.mp4?... gone"),
+        ("'http://user:c0ffee@host:80/a'", "'http://host:80/a'"),
+        ("two: https://a/b?c0ffee http://c#c0ffee", "two: https://a/b?... http://c?..."),
+        ("https://host/a@b.mp4", "https://host/a@b.mp4"),
+        ("gs://bucket/a?b /data/a?b.mp4", "gs://bucket/a?b /data/a?b.mp4"),
+    ],
+)
+def test_what_opens_a_link_is_never_shown(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert log.redacted(text) == shown
+    log.setup()
+    log.logger.info("%s", text)
+    assert capsys.readouterr().err == f"{shown}\n"
+
+
 def test_the_root_logger_is_left_alone() -> None:
     root = logging.getLogger()
     before = root.handlers[:], root.level

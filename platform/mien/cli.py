@@ -12,19 +12,19 @@ import typer
 
 from mien import __version__, log
 from mien.errors import MienError
-from mien.verbs import datasets, exchange, jobs, machine
+from mien.verbs import clips, datasets, exchange, ingest, jobs, machine, video
 
 _INTERRUPTED = 130
 
 app = typer.Typer(
     name="mien",
-    help="Face video into datasets: plan, serialize, inspect, verify, export, forget.",
+    help="Face video into datasets: ingest, plan, serialize, inspect, verify, export, forget; and tools for video.",
     epilog="Example: mien serialize configs/serialize/faces.yaml source=VIDEOS output=DATASET",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (jobs, datasets, exchange, machine):
+for room in (jobs, clips, ingest, datasets, exchange, video, machine):
     app.add_typer(room.app)
 
 

@@ -126,11 +126,20 @@ def parse_yaml(text: bytes, origin: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(f"{origin}: is not UTF-8 text") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split()).replace('in "<unicode string>",', "at")
-        raise ConfigError(f"{origin}: is not valid YAML: {reason}") from None
+        raise ConfigError(f"{origin}: is not valid YAML: {_without_snippet(error)}") from None
     if not isinstance(values, dict | None):
         raise ConfigError(f"{origin}: must hold `key: value` lines, not a {type(values).__name__}")
     return values or {}
+
+
+def _without_snippet(error: Exception) -> str:
+    """What is wrong with a YAML text and where, without a piece of it: it may hold a signed link."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    words = [error.context, error.problem]
+    mark = error.problem_mark
+    words += [f"at line {mark.line + 1}, column {mark.column + 1}"] if mark else []
+    return " ".join(" ".join(word for word in words if word).split())
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -2,10 +2,16 @@
 
 import logging
 import os
+import re
 import sys
 
 logger = logging.getLogger("mien")
 """Every module logs through this logger or a child of it."""
+
+
+_ADDRESS = re.compile(
+    r"\b(?P<scheme>https?://)(?P<who>[^\s/?#@'\"<>]+@)?(?P<path>[^\s?#'\"<>]*)(?P<secret>[?#][^\s'\"<>]*)?"
+)
 
 
 def setup() -> None:
@@ -18,11 +24,11 @@ def setup() -> None:
 
 
 class _Printable(logging.Formatter):
-    """Escapes what would drive a terminal, wherever it came from; line breaks stay."""
+    """Escapes what would drive a terminal, wherever it came from; line breaks stay, and no signed link is shown."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The message with every other control character escaped."""
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        """The message with every other control character escaped, and addresses without what opens them."""
+        return "\n".join(map(printable, redacted(super().format(record)).split("\n")))
 
 
 def printable(text: str) -> str:
@@ -34,6 +40,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def redacted(text: str) -> str:
+    """A text whose web addresses have lost user, password and query: the query of a signed link opens what it names."""
+    return _ADDRESS.sub(lambda found: found["scheme"] + found["path"] + ("?..." if found["secret"] else ""), text)
 
 
 def is_debug() -> bool:

@@ -67,8 +67,16 @@ FRAMES = (
     Column("head_pose", "float32", (4, 4), "cm", "canonical face to camera transform; NaN if none"),
     Column("feature", "float32", (None,), "", "output of the extractor, as it comes; NaN without crop"),
     Column("thumb", BYTES, (), "", "small JPEG of the whole frame for a few frames of the clip, else empty"),
+    Column(
+        "audio",
+        BYTES,
+        (),
+        "",
+        "int16 little-endian samples, channels interleaved, from this frame to the next",
+    ),
 )
-"""Rows of a shard, one per frame. landmarks (with blendshapes and head_pose) and feature are there when asked for."""
+"""Rows of a shard, one per frame. landmarks (with blendshapes and head_pose), feature and audio are there when asked
+for."""
 
 PLAN = (
     Column("clip_id", TEXT, (), "", "content-derived id: source, its size and generation, span and clip rule"),
@@ -79,8 +87,19 @@ PLAN = (
     Column("end_s", "float64", (), "s", "end of the clip, exclusive; infinity for the end of the video"),
     Column("reason", TEXT, (), "", "rule that chose the clip"),
     Column("subject", TEXT, (), "", "who is in it, empty where unknown"),
+    Column("clip_score", "float64", (), "", "weighted sum of the two below; null for clips not chosen by score"),
+    Column("score_variation", "float64", (), "", "expression variation: 0 for none, at most 1.5; null for others"),
+    Column("score_stability", "float64", (), "", "position stability: 1 for a face that stays; null for others"),
+    Column("keyword", TEXT, (), "", "keyword that chose the clip, the first of `matches`; empty for other rules"),
+    Column("keyword_s", "float64", (), "s", "time of that match in the source, without the offset; null for others"),
+    Column("matches", TEXT, (), "", "JSON: [keyword, time in s] of every match that the clip stands for, or empty"),
+    Column("text", TEXT, (), "", "what the transcript says where the keywords were found, or empty"),
+    Column("labels", TEXT, (), "", "JSON: what annotations and lists say of the clip or of who is in it, or empty"),
 )
-"""Rows of plan/*.parquet, one per clip, written before anything is decoded."""
+"""Rows of plan/*.parquet, one per clip, written before anything is decoded.
+
+Datasets of earlier versions lack `clip_score` and what follows it; their readers and these read both.
+"""
 
 INDEX = (
     *PLAN,
@@ -92,6 +111,10 @@ INDEX = (
     Column("is_vfr", "bool", (), "", "whether the source's frame rate varies"),
     Column("time_base_num", "int64", (), "s", "numerator of the unit of pts"),
     Column("time_base_den", "int64", (), "s", "denominator of the unit of pts"),
+    Column("audio_rate_hz", "int32", (), "1/s", "samples per second; 0: the video has no sound; null: none asked for"),
+    Column("audio_channels", "int16", (), "", "channels of the sound; 0 and null as above"),
+    Column("audio_file", TEXT, (), "", "sound of the clip, relative to the dataset; null where it is in the shard"),
+    Column("audio_sha256", TEXT, (), "", "SHA-256 of that file"),
     Column("num_frames", "int64", (), "", "rows of the sample"),
     Column("num_detected", "int64", (), "", "rows in which the face was detected"),
     Column("file", TEXT, (), "", "shard, relative to the dataset"),
@@ -103,13 +126,34 @@ INDEX = (
 
 FAILURES = (
     *PLAN,
-    Column("stage", TEXT, (), "", "where it failed: open, decode, faces, features"),
+    Column("stage", TEXT, (), "", "where it failed: plan, open, decode, faces, features"),
     Column("error_type", TEXT, (), "", "class of the error"),
     Column("error", TEXT, (), "", "what was wrong"),
     Column("attempts", "int64", (), "", "how often it was tried"),
     Column("thumb", BYTES, (), "", "small JPEG of a frame, empty where none could be read"),
 )
 """Rows of failures.parquet, one per clip that could not be made, in the order of the plan."""
+
+INGESTED = (
+    Column("number", "int64", (), "", "row of the list, 1 first; line of a text file"),
+    Column("name", TEXT, (), "", "what the list calls the item, or the file's name in the address"),
+    Column("url", TEXT, (), "", "where it came from, without user, password and query"),
+    Column("target", TEXT, (), "", "file below the output; of an archive that was unpacked, its folder"),
+    Column("status", TEXT, (), "", "done, failed, or open: not tried yet"),
+    Column("num_files", "int64", (), "", "files below the output that it became"),
+    Column("num_left_out", "int64", (), "", "files of an archive that no listing would show"),
+    Column("size_bytes", "int64", (), "B", "size of the file; of an archive, of all its files"),
+    Column("sha256", TEXT, (), "", "SHA-256 of what was fetched, hexadecimal; of an archive, of the archive"),
+    Column("crc32c", TEXT, (), "", "CRC32C of what was fetched, hexadecimal"),
+    Column("received_bytes", "int64", (), "B", "that came over the network, those that were dropped again included"),
+    Column("resumed_bytes", "int64", (), "B", "that were there when a connection went on from them"),
+    Column("num_tries", "int64", (), "", "requests that it took"),
+    Column("seconds", "float64", (), "s", "that its last task took"),
+    Column("ended_at", "float64", (), "s", "Unix time at which that ended"),
+    Column("error_type", TEXT, (), "", "class of the error, empty if it is done"),
+    Column("error", TEXT, (), "", "what was wrong"),
+)
+"""Rows of ingest/report.parquet, one per item of the list, in its order."""
 
 
 def names(columns: tuple[Column, ...]) -> list[str]:

@@ -112,7 +112,7 @@ def _hand_out(num_clips: int) -> float:
         gc.collect()
         with session(ClusterConfig(address="local")), Peak() as peak:
             tally = ray.remote(Tally).options(num_cpus=0).remote([CUT])
-            handed = handed_out(store.uri, pending(store, retry_failed=False), tally, 1)
+            handed = handed_out(store.uri, pending(store, retry_failed=False), 1)
             cut = handed.map_batches(WaitStage(tally), batch_size=1, batch_format="pyarrow", num_cpus=1)
             until = time.monotonic() + WATCH_S
             num_cut = sum(1 for _ in takewhile(lambda _: time.monotonic() < until, cut.iter_batches(batch_size=None)))

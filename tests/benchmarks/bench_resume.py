@@ -1,5 +1,7 @@
 """A million planned clips, 990,000 of them done: how long until the rest is known, and what the driver needs for it.
 
+And a run that is killed in the middle: how many clips its successor cuts again, of those that were in flight.
+
 The commit records are made here, as the sink writes them; the shards that they name are not there, since neither a
 resume nor the index reads them. Each number comes from a fresh process that does nothing else.
 """
@@ -17,17 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from bench_serialize import SHARED
 
 from mien import schema
 from mien.clips.clip import Clip, Source
 from mien.datasets import index
-from mien.pipelines.handout import HandOut, pending
+from mien.pipelines.handout import drop_done, pending
+from mien.storage.emulator import Emulator
+from mien.storage.gcs import GcsStore
 from mien.storage.local import LocalStore
 
 MANY, FEW = 1_000_000, 100_000
 PERCENT_DONE = 99
 CLIPS_PER_RECORD, CLIPS_PER_SOURCE = 100, 200
 RESUME_S = 60.0
+BUCKET, KILLED_CLIPS = "bench", 90
 REPEATS = 3
 
 
@@ -78,7 +84,9 @@ def to_first_clip(folder: Path) -> int:
     """What a resumed run does until it has the first clip to run, without Ray; returns how many there are."""
     store = LocalStore(folder)
     left = pending(store, retry_failed=False)
-    assert HandOut(store, left.skip, lambda: 0)(left.slices[0]).num_rows
+    first = left.slices[0]
+    part = index.read_parquet(store, first.file).slice(first.start, first.stop - first.start)
+    assert drop_done(part, left.skip).num_rows
     return left.num_left
 
 
@@ -142,8 +150,48 @@ def run_task(task: str, folder: Path) -> dict[str, float]:
     return {"seconds": round(seconds, 2), "growth_mb": round(peak.growth_mb, 1), "result": result}
 
 
+def killed() -> dict[str, Any]:
+    """Clips cut again after kill -9 of a driver ÷ clips that were cut and not committed then.
+
+    Each video is one clip and read whole, so that the emulator knows how often each was begun.
+    """
+    from command_line import start_job  # not beside this file, which children run as a script
+
+    with tempfile.TemporaryDirectory() as folder, Emulator() as emulator:
+        places = {"STORAGE_EMULATOR_HOST": emulator.url, "MIEN_ASSETS": str(SHARED / "models")}
+        os.environ |= places
+        emulator.create_bucket(BUCKET)
+        store = GcsStore(f"gs://{BUCKET}/videos")
+        for number in range(KILLED_CLIPS):
+            store.replace(f"{number:03d}.mp4", (SHARED / "faces" / "d18.mp4").read_bytes())
+        emulator.faults([{"match": "GET .*videos%2F.*alt=media", "fault": "stall:0", "times": 1_000_000}])
+        words = (f"source={store.uri}", f"output={folder}/out", "fps=5", "crop.size_px=64", "min_shard_mb=0.2")
+        in_flight = _kill_in_the_middle(start_job(*words, "fetch=whole"), emulator, Path(folder) / "out")
+        again = start_job(*words, "fetch=whole")
+        _, err = again.communicate()
+        assert again.returncode == 0, err[-2000:]
+        repeated = len(emulator.fired()) - 2 - KILLED_CLIPS  # each start reads one video to see that it may
+    print(f"resume: {KILLED_CLIPS} clips, killed with {in_flight} in flight, {repeated} cut again", file=sys.stderr)
+    return _line("resume.repeated", repeated, in_flight, 1.0, "clips")
+
+
+def _kill_in_the_middle(job: "subprocess.Popen[str]", emulator: Emulator, output: Path) -> int:
+    """Kill a job once a third of its clips is committed; how many it had begun and not committed."""
+    while (num_committed := sum(map(_num_clips, output.glob("commits/*.json")))) < KILLED_CLIPS // 3:
+        assert job.poll() is None, job.communicate()[1][-2000:]
+        time.sleep(0.05)
+    job.kill()
+    job.communicate()
+    return len(emulator.fired()) - 1 - num_committed
+
+
+def _num_clips(record: Path) -> int:
+    return len(json.loads(record.read_bytes())["samples"])
+
+
 def run() -> Iterator[dict[str, Any]]:
-    """Time to the first new clip; memory of the index over ten times as many clips; memory of the planner."""
+    """Clips cut again; time to the first new clip; memory of the index over ten times as many, and of the plan."""
+    yield killed()
     with tempfile.TemporaryDirectory() as folder:
         many, few = Path(folder) / "many", Path(folder) / "few"
         make(many, MANY)

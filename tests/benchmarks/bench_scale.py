@@ -80,7 +80,7 @@ def _run(folder: Path, num_nodes: int, wait_s: float) -> None:
     )
     store = LocalStore(folder)
     tally = ray.remote(Tally).options(num_cpus=0).remote([CUT])
-    cut = handed_out(store.uri, pending(store, retry_failed=False), tally, 1).map_batches(
+    cut = handed_out(store.uri, pending(store, retry_failed=False), 1).map_batches(
         WaitStage,
         fn_constructor_args=(wait_s, tally),
         batch_size=1,

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from mien.clips.clip import Source
-from mien.clips.sampling import StrideConfig, WholeConfig
+from mien.clips.sampling import ClipsConfig, StrideConfig, WholeConfig
 from mien.errors import ConfigError, MediaError
 from mien.video.probe import probe
 
@@ -55,6 +56,22 @@ def test_an_unreadable_source_stays_a_clip_that_will_say_why() -> None:
         raise MediaError(f"{uri}: broken")
 
     assert [clip.reason for clip in StrideConfig().cut(SOURCE, failing)] == ["whole"]
+
+
+def test_a_known_length_is_cut_without_a_look_at_the_video() -> None:
+    def no_probe(uri: str) -> Any:
+        raise AssertionError(uri)
+
+    known = SOURCE._replace(duration_s=8.0, start_s=1.5)
+    config = StrideConfig(length_s=4, stride_s=4)
+    assert [(clip.start_s, clip.end_s) for clip in config.cut(known, no_probe)] == [(1.5, 5.5), (5.5, 9.5)]
+
+
+def test_every_kind_is_in_the_union_by_its_name() -> None:
+    kinds: TypeAdapter[Any] = TypeAdapter(ClipsConfig)
+    for kind in ("whole", "stride", "random", "keyword"):
+        assert kinds.validate_python({"kind": kind}).kind == kind
+    assert kinds.validate_python({"kind": "list", "path": "x.csv"}).path == "x.csv"
 
 
 def test_strides_of_a_real_video_cover_it(faces_dir: Path) -> None:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.clips.clip import Source
-from mien.clips.sources import Skipped, SourcesConfig, find_videos
+from mien.clips.clip import Skipped, Source
+from mien.clips.sources import SourcesConfig, find_videos, names_root
 from mien.errors import ConfigError, PreflightError
 
 
@@ -40,7 +40,31 @@ def test_a_pattern_selects(videos: Path) -> None:
 
 
 def test_a_file_named_outright_is_taken_whatever_its_ending(videos: Path) -> None:
-    assert names(list(find_videos(str(videos / "notes.txt"), SourcesConfig())), videos) == ["notes.txt"]
+    (videos / "notes.dat").touch()
+    assert names(list(find_videos(str(videos / "notes.dat"), SourcesConfig())), videos) == ["notes.dat"]
+
+
+def test_a_list_gives_its_places_in_its_order(videos: Path) -> None:
+    (videos / "some.txt").write_text("deep/c.mkv\nb.MP4\n")
+    found = list(find_videos(str(videos / "some.txt"), SourcesConfig()))
+    assert names(found, videos) == ["deep/c.mkv", "b.MP4"]
+    one, other = (
+        next(iter(find_videos(str(place), SourcesConfig()))) for place in (videos / "some.txt", videos / "deep")
+    )
+    assert one == other, "a video is the same however it is found"
+
+
+def test_the_subject_of_a_list_counts_before_that_of_the_name(videos: Path) -> None:
+    (videos / "some.csv").write_text("source,subject\ndeep/c.mkv,\nb.MP4,zoe\n")
+    found = find_videos(str(videos / "some.csv"), SourcesConfig(subject_pattern=r"^(\w)$"))
+    assert [source.subject for source in found if isinstance(source, Source)] == ["c", "zoe"]
+
+
+def test_names_are_relative_to_the_folder_of_the_sources(videos: Path) -> None:
+    for place in ("", "*.mp4", "a.mp4", "list.csv"):
+        (videos / "list.csv").touch()
+        assert names_root(str(videos / place), SourcesConfig()) == str(videos), place
+    assert names_root("gs://bucket/videos/list.csv", SourcesConfig()) == "gs://bucket/videos"
 
 
 def test_a_missing_place_is_one_clear_error(videos: Path) -> None:

@@ -4,11 +4,13 @@ import pytest
 import yaml
 
 from hostile_names import FILE_NAMES
-from mien.datasets.card import CardConfig, write_card
+from mien.datasets.card import CardConfig, _people, write_card
 from mien.datasets.dataset import Dataset
 from mien.datasets.effort import Effort
+from mien.datasets.parquet import ParquetConfig
 from mien.log import printable
 from mien.storage.local import LocalStore
+from people import make_people
 from sample_datasets import PROVENANCE
 
 
@@ -38,6 +40,33 @@ def test_the_name_of_a_source_is_neither_markup_nor_control(finished: Dataset, n
     fence, inside = re.fullmatch(r"- Source: (`+)(.+)\1", line).groups()  # type: ignore[union-attr]
     assert inside.strip() == f"/videos/{printable(name)}/x"
     assert fence not in re.findall("`+", inside), "the name cannot end the code it stands in (CommonMark, 6.1)"
+
+
+def test_who_is_in_it_and_what_is_known_of_them(store: LocalStore, finished: Dataset) -> None:
+    assert "| subject | 3 different |" in store.read("README.md").decode()
+    people = make_people(LocalStore(store.root.parent / "people"), ParquetConfig())
+    text = write_card(people, CardConfig(), PROVENANCE, Effort())
+    assert "| subject | 3 different |" in text
+    assert "| `age` | `42`: 2, `56`: 2, `49`: 2 |" in text
+    assert "| keyword | `smile`: 6 |" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({f"{n}": 1 for n in range(20, 80)}, "60 different, 20 to 79"),
+        ({f"take {n}": 1 for n in range(13)}, "13 different"),
+        ({**{f"{n}": 1 for n in range(1000)}, "others": 3}, "more than 1000 different"),
+        ({"a|b\n`c": 2}, "`` a¦b `c ``: 2"),
+    ],
+)
+def test_values_of_a_label_are_told_in_short(values: dict[str, int], said: str) -> None:
+    summary = {"subjects": {}, "labels": {"x": values}, "keywords": {}}
+    assert _people(summary).splitlines()[-1] == f"| `x` | {said} |"
+
+
+def test_where_nothing_is_known_the_card_says_so() -> None:
+    assert _people({"subjects": {}, "labels": {}, "keywords": {}}) == "No subject, label or keyword is known."
 
 
 def test_random_weights_are_said_aloud(finished: Dataset) -> None:

@@ -9,9 +9,11 @@ from mien.datasets import index
 from mien.datasets.dataset import Dataset, Sample
 from mien.datasets.formats import FormatConfig
 from mien.datasets.frames import values_of
+from mien.datasets.parquet import ParquetConfig
 from mien.datasets.tables import parquet_bytes
 from mien.errors import DatasetError
 from mien.storage.local import LocalStore
+from people import BERTILLE, clip_of, make_people, text_of
 from sample_datasets import SIZE_PX, make_clip, make_finished, make_frames
 
 
@@ -138,3 +140,15 @@ def test_it_travels_to_another_process_without_its_open_files(finished: Dataset)
     finished.sample(0)["pts"]
     copy = pickle.loads(pickle.dumps(finished))
     np.testing.assert_array_equal(copy.sample(0)["pts"], finished.sample(0)["pts"])
+
+
+def test_what_is_known_of_a_clip_comes_with_its_sample(store: LocalStore) -> None:
+    dataset = make_people(store, ParquetConfig())
+    sample = dataset[clip_of(BERTILLE, 0).clip_id]
+    assert sample.labels == {"age": 56, "voice": "voice ellitreB"}
+    assert sample.matches == [("smile", 10.0)]
+    assert (sample.row["keyword"], sample.row["keyword_s"], sample.row["text"]) == ("smile", 10.0, text_of(BERTILLE, 0))
+
+
+def test_a_clip_of_which_nothing_is_known_has_no_labels(finished: Dataset) -> None:
+    assert (finished.sample(0).labels, finished.sample(0).matches) == ({}, [])

@@ -1,3 +1,4 @@
+import itertools
 from typing import Any
 
 import pytest
@@ -38,6 +39,16 @@ def test_wall_clock_leaves_out_the_gaps_and_counts_overlaps_once(
     spans: list[tuple[str, float, float]], wall_s: float
 ) -> None:
     assert Effort.of(record(*span) for span in spans).wall_s == wall_s
+
+
+def test_clocks_that_jump_back_and_forth_add_up_to_no_less_than_nothing() -> None:
+    now = 1.8e9
+    for jumps_s in itertools.permutations([0.0, 50.0, -1e5, 1e9, -now], 4):
+        start, *ends = (now + jump_s for jump_s in jumps_s)
+        effort = Effort.of([*(record("r", start, end) for end in ends), *(record("s", end, start) for end in ends)])
+        assert 0 <= effort.wall_s <= max(start, *ends) - min(start, *ends)
+        assert effort.num_runs == 2
+        assert sorted(effort.days) == list(effort.days)
 
 
 def test_records_without_times_are_counted_and_their_bytes_too() -> None:

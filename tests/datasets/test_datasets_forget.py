@@ -44,7 +44,9 @@ def test_no_byte_of_the_subject_is_left_and_the_others_are_as_if_it_had_never_be
     leftover.write_bytes(clip_of(person, 0).clip_id.encode())
     (store.root / "data" / f".{'0' * 32}.tmp").write_bytes(person.encode())
     kinds = {trace.what.partition(" ")[0] for trace in traces(store.root, person, raw=raw)}
-    assert kinds >= {"name", "id", "crop", "thumb", "feature", "landmarks"}, "the search finds what is there"
+    assert kinds >= {"name", "id", "text", "label", "crop", "thumb", "feature", "landmarks"}, (
+        "the search finds what is there"
+    )
     others = {name for name in (ADAEZE, BERTILLE, CSONGOR) if name != person}
     untouched = contents(store)
 

@@ -1,9 +1,16 @@
 import json
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mien.datasets.dataset import Dataset
-from mien.datasets.inspect import describe, head, sample_rows, summarize
+from mien.datasets.inspect import MAX_VALUES, OTHERS, describe, head, label_counts, sample_rows, summarize
+from mien.datasets.parquet import ParquetConfig
+from mien.datasets.tables import TableFile
+from mien.storage.local import LocalStore
+from people import make_people
 from sample_datasets import make_frames
 
 
@@ -18,6 +25,21 @@ def test_the_summary_counts_what_is_there(finished: Dataset) -> None:
     assert summary["columns"]["feature"] == "float32 [8]"
     assert summary["columns"]["crop"] == "bytes"
     assert summary["data_bytes"] > 10_000
+
+
+def test_labels_and_keywords_are_counted_by_sample(store: LocalStore) -> None:
+    summary = summarize(make_people(store, ParquetConfig()))
+    assert summary["keywords"] == {"smile": 6}
+    assert summary["labels"]["age"] == {"42": 2, "56": 2, "49": 2}
+    assert list(summary["labels"]) == ["age", "voice"]
+
+
+def test_a_label_with_endless_values_is_cut_short(tmp_path: Path) -> None:
+    rows = [{"labels": json.dumps({"take": number, "set": "x"})} for number in range(1500)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "index.parquet")
+    counts = label_counts(TableFile(tmp_path / "index.parquet"))
+    assert counts["set"] == {"x": 1500}
+    assert (len(counts["take"]), counts["take"]["7"], counts["take"][OTHERS]) == (MAX_VALUES + 1, 1, 500)
 
 
 def test_everything_is_plain_json(finished: Dataset) -> None:

@@ -2,12 +2,12 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mien import schema
 from mien.datasets import index
-from mien.datasets.dataset import Dataset
-from mien.datasets.preview import PreviewConfig, contact_sheet, failure_gallery
+from mien.datasets.dataset import Dataset, Sample
+from mien.datasets.preview import PreviewConfig, _describe_sample, contact_sheet, failure_gallery
 from sample_datasets import failure_row, make_clip
 
 RED, GREEN = (220, 38, 38), (22, 163, 74)
@@ -54,3 +54,13 @@ def test_any_length_of_reason_is_drawn(length: int) -> None:
 def test_nothing_to_show_is_said() -> None:
     empty = index.rows_to_table([], schema.FAILURES)
     assert pixels(failure_gallery(empty, PreviewConfig())).min() < 128
+
+
+def test_the_sheet_tells_from_where_and_by_what_rule_a_clip_is(finished: Dataset) -> None:
+    sample = finished.sample(0)
+    inks = []
+    for reason in ("whole", "keyword smile"):
+        image = Image.new("RGB", (300, 240), "white")
+        _describe_sample(ImageDraw.Draw(image), 6, Sample(finished, {**sample.row, "reason": reason, "start_s": 9.5}))
+        inks.append(int((np.asarray(image)[100:] < 128).sum()))
+    assert inks[1] > inks[0] > 0, "one more line above the id"

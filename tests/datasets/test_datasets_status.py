@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import logging
 from collections.abc import Callable
@@ -56,6 +57,24 @@ def test_share_pace_and_time_left_survive_a_night_between_two_runs(store: LocalS
     assert seen.left_s == pytest.approx(4 * 150)
     assert seen.committed_at == START + 40_300
     assert seen.failures == ["no face"]
+
+
+@pytest.mark.parametrize("jumps_s", [*itertools.permutations([0.0, 1e9, -86_400.0]), (-START, 0.0, 3600.0)])
+def test_clocks_that_jump_back_and_forth_make_no_pace_or_time_negative(
+    tmp_path: Path, jumps_s: tuple[float, ...]
+) -> None:
+    store = LocalStore(tmp_path)
+    index.write_plan(store, (make_clip(number).to_row() for number in range(10)))
+    for number, jump_s in enumerate((*jumps_s, *jumps_s)):
+        put(store, START + jump_s + number, "ab"[number % 2], [number])
+    for now in (START, START + jumps_s[0], 0.0, 1e12):
+        seen = look(store, now)
+        assert (seen.num_made, seen.state) == (6, STOPPED)
+        assert (seen.clips_per_s or 0) >= 0
+        assert (seen.left_s or 0) >= 0
+        assert " -" not in seen.line()
+        json.dumps(seen.to_json(), allow_nan=False)
+        assert seen.summary()["last commit"]
 
 
 def test_a_run_is_at_work_while_its_lease_is_fresh(store: LocalStore) -> None:

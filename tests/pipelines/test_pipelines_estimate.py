@@ -78,6 +78,10 @@ def test_notes_say_what_the_numbers_leave_out() -> None:
     assert "features measured on CPU, since there is no GPU here" in notes
     assert "1 more clips failed" in notes
     assert "x.mp4: no face" in notes
+    scored = extrapolate(config(**values, clips={"kind": "scored"}), survey, trial).notes
+    assert [note for note in scored if note not in notes.split(" | ")] == [
+        "without the scoring of the candidates, which comes before and goes through the same models"
+    ]
     on_gpu = extrapolate(config(**values), survey, trial._replace(num_gpus=1)).notes
     assert "measured on CPU" not in " ".join(on_gpu)
 

@@ -1,14 +1,30 @@
 """The plan is handed out in slices: every clip that is left once, and only so many ahead of the work."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import ray
+from ray.data._internal.execution.backpressure_policy import ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY
 
 from mien.clips.clip import Clip
 from mien.datasets import ids, index
 from mien.errors import DatasetError
-from mien.pipelines.handout import AHEAD_CLIPS, HandOut, Slice, drop_done, left_slices, pending, slices
+from mien.pipelines.handout import (
+    AHEAD_BLOCKS,
+    SLICE_CLIPS,
+    AheadPolicy,
+    HandOutStage,
+    Slice,
+    drop_done,
+    handed_out,
+    left_slices,
+    pending,
+    slices,
+)
 from mien.storage.local import LocalStore
 from sample_datasets import make_clip, write_failure
 
@@ -36,12 +52,13 @@ def test_slices_hold_every_row_that_is_left_and_no_file_that_has_none() -> None:
 
 @pytest.mark.parametrize("skipped", [(), (0, 7, 49), range(20), range(20, 50), range(50)])
 def test_what_is_not_done_is_handed_out_once_in_the_order_of_the_plan(
-    store: LocalStore, skipped: tuple[int, ...]
+    store: LocalStore, local_ray: None, skipped: Sequence[int]
 ) -> None:
     skip = done(*skipped)
-    found = [piece for _, part in left_slices(store, skip) for piece in part]
-    hand_out = HandOut(store, skip, lambda: 0)
-    given = [clip_id for piece in found for clip_id in hand_out(piece).column("clip_id").to_pylist()]
+    found = [piece._asdict() for _, part in left_slices(store, skip) for piece in part]
+    stage = HandOutStage(store.uri, ray.put(skip))
+    parts = stage(pa.Table.from_pylist(found)) if found else ()
+    given = [clip_id for part in parts for clip_id in part.column("clip_id").to_pylist()]
     assert given == [make_clip(number).clip_id for number in range(NUM_CLIPS) if number not in set(skipped)]
 
 
@@ -53,61 +70,34 @@ def test_done_clips_are_dropped_from_the_plan(store: LocalStore) -> None:
     assert drop_done(plan, done()[:0]).num_rows == ROWS_PER_FILE
 
 
-class Work:
-    """Cuts ten clips in each sleep."""
-
-    def __init__(self) -> None:
-        self.num_ended: int | None = 0
-        self.num_sleeps = 0
-
-    def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        assert self.num_ended is not None
-        self.num_sleeps += 1
-        self.num_ended += 10
-
-
-def many(store: LocalStore) -> tuple[Work, HandOut, list[Slice]]:
-    """A plan larger than what is handed out ahead, in slices of a hundred."""
-    index.write_plan(store, (make_clip(number).to_row() for number in range(AHEAD_CLIPS + 300)))
-    (file,) = index.plan_files(store)
-    work = Work()
-    hand_out = HandOut(store, done()[:0], lambda: work.num_ended, work.sleep)
-    return work, hand_out, list(slices(file, np.ones(AHEAD_CLIPS + 300, bool), 100))
-
-
-def test_only_so_many_clips_are_ahead_of_the_work(store: LocalStore) -> None:
-    work, hand_out, pieces = many(store)
-    num_given = 0
-    for piece in pieces:
-        num_given += hand_out(piece).num_rows
-        assert work.num_ended is not None
-        assert num_given - work.num_ended <= AHEAD_CLIPS
-    assert work.num_sleeps == 30, "300 clips too many, ten at a time"
-
-
-def test_a_slice_that_was_lost_does_not_wait_for_the_work_that_waits_for_it(store: LocalStore) -> None:
-    work, hand_out, pieces = many(store)
-    for piece in pieces[: AHEAD_CLIPS // 100]:
-        hand_out(piece)
-    for piece in pieces[:10]:
-        assert hand_out(piece).num_rows == 100
-    assert work.num_sleeps == 0
-
-
-def test_nothing_waits_when_nobody_counts_or_for_what_an_earlier_actor_gave(store: LocalStore) -> None:
-    work, hand_out, pieces = many(store)
-    work.num_ended = None
-    assert sum(hand_out(piece).num_rows for piece in pieces) == AHEAD_CLIPS + 300
-    work.num_ended = 1_000_000
-    again = HandOut(store, done()[:0], lambda: work.num_ended, work.sleep)
-    assert sum(again(piece).num_rows for piece in pieces[:40]) == 4000
-    assert work.num_sleeps == 0
-
-
-def test_a_plan_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_plan_that_is_gone_is_told(tmp_path: Path, local_ray: None) -> None:
+    stage = HandOutStage(str(tmp_path), ray.put(done()[:0]))
     with pytest.raises(DatasetError, match=r"plan/00000\.parquet: does not exist"):
-        HandOut(LocalStore(tmp_path), done()[:0], lambda: 0)(Slice("plan/00000.parquet", 0, 1))
+        next(stage(pa.Table.from_pylist([Slice("plan/00000.parquet", 0, 1)._asdict()])))
+
+
+def test_all_clips_come_once_and_the_run_asks_the_policy(store: LocalStore, local_ray: None) -> None:
+    num_clips = AHEAD_BLOCKS + SLICE_CLIPS
+    index.write_plan(store, (make_clip(number).to_row() for number in range(num_clips)))
+    clips = handed_out(store.uri, pending(store, retry_failed=False), 16)
+    assert AheadPolicy in clips.context.get_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, [])
+    given = [clip_id for block in clips.iter_batches(batch_size=None) for clip_id in block["clip_id"]]
+    assert sorted(given) == sorted(make_clip(number).clip_id for number in range(num_clips))
+
+
+@pytest.mark.parametrize(
+    ("num_waiting", "num_active", "may"),
+    [(0, 0, True), (AHEAD_BLOCKS - SLICE_CLIPS, 0, True), (AHEAD_BLOCKS - SLICE_CLIPS + 1, 0, False), (0, 4, False)],
+)
+def test_a_slice_waits_while_many_clips_wait_or_are_about_to(num_waiting: int, num_active: int, may: bool) -> None:
+    after = "cut"
+    topology = {after: SimpleNamespace(total_enqueued_input_blocks=lambda: num_waiting)}
+    policy = AheadPolicy(None, topology, None)
+    names = ("MapBatches(HandOutStage)->StreamingRepartition", "MapBatches(CutStage)")
+    ops = [
+        SimpleNamespace(name=name, num_active_tasks=lambda: num_active, output_dependencies=[after]) for name in names
+    ]
+    assert [policy.can_add_input(op) for op in ops] == [may, True]
 
 
 def test_pending_is_what_no_record_names(tmp_path: Path) -> None:

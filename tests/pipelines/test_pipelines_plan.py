@@ -1,10 +1,12 @@
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mien.clips.clip import Clip
-from mien.datasets import index
-from mien.errors import ConfigError, PreflightError
+from mien.datasets import index, publish
+from mien.errors import ConfigError, NothingFound, PreflightError
 from mien.pipelines.plan import (
     PlanConfig,
     Planner,
@@ -13,6 +15,8 @@ from mien.pipelines.plan import (
     standing_plan,
     write_plan,
 )
+from mien.storage.emulator import Emulator
+from mien.storage.gcs import GcsStore
 from mien.storage.local import LocalStore
 from sample_datasets import make_clip
 
@@ -109,3 +113,93 @@ def test_sources_of_the_standing_plan_are_counted_across_its_files(tmp_path: Pat
     report, rows = standing_plan(store, num_rows=5)
     assert (report.num_clips, report.num_sources, report.source_bytes) == (10, 3, 1000 + 1001 + 1002)
     assert rows == [clip.to_row() for clip in clips[:5]]
+
+
+def plan_files(store: LocalStore) -> dict[str, bytes]:
+    return {entry.name: store.read(entry.name) for entry in store.list()}
+
+
+def test_a_listing_with_lengths_is_planned_without_a_video_and_every_byte_is_the_same_again(tmp_path: Path) -> None:
+    lengths = [5.0 + number % 7 for number in range(3000)]
+    rows = [f"gs://nowhere/{number:05d}.mp4,{number},7,{length},{number % 9}" for number, length in enumerate(lengths)]
+    listing = tmp_path / "listing.csv"
+    listing.write_text("\n".join(["source,size_bytes,generation,duration_s,subject", *rows]))
+    values = {"clips": {"kind": "random", "num_clips": 10, "seed": 3}, "annotations": {"subject_id_max": 7}}
+    stores = [LocalStore(tmp_path / name) for name in ("one", "two")]
+    reports = [write_plan(Planner(config(listing, **values)), store) for store in stores]
+    assert reports[0] == reports[1]
+    assert (reports[0].num_clips, reports[0].num_sources) == (10 * 2667, 2667)
+    assert sum(reports[0].left_out.values()) == 333
+    assert plan_files(stores[0]) == plan_files(stores[1])
+    ids = index.planned_ids(stores[0])
+    assert len(np.unique(ids)) == len(ids) == reports[0].num_clips
+
+
+def test_a_list_that_names_an_unknown_video_leaves_no_plan(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "clips.csv").write_text("source,start_s,end_s\nv0.mp4,0,1\nv9.mp4,0,1\n")
+    store = LocalStore(tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"line 3: .*v9.mp4 is not among the sources"):
+        write_plan(Planner(config(videos, clips={"kind": "list", "path": str(tmp_path / "clips.csv")})), store)
+    assert index.plan_files(store) == []
+
+
+def test_annotations_reach_the_plan_and_what_is_left_out_is_told(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("source,subject,age,is_dark\nv0.mp4,1,30,\nv1.mp4,2,40,yes\nv3.mp4,9,50,no\n")
+    values = {"path": str(tmp_path / "people.csv"), "subject_id_max": 5}
+    report, rows = preview_plan(config(videos, annotations=values))
+    assert [(row["subject"], row["labels"]) for row in rows] == [("1", '{"age":"30"}')]
+    assert sorted(report.left_out.values()) == [1, 1, 2]
+    assert report.num_sources == 1
+
+
+def write_speech(videos: Path, number: int, text: str) -> None:
+    (videos / f"v{number}.srt").write_text(f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n")
+
+
+def test_a_keyword_plan_has_what_it_found_beside_it(videos: Path, tmp_path: Path) -> None:
+    write_speech(videos, 1, "please smile")
+    write_speech(videos, 2, "now look sad")
+    write_speech(videos, 3, "thanks")
+    values = {"clips": {"kind": "keyword", "keywords": ["smile", "sad"]}}
+    store = LocalStore(tmp_path / "out")
+    report = write_plan(Planner(config(videos, **values)), store)
+    assert (report.num_clips, report.num_skipped) == (2, 1), "transcripts are no strangers, notes are"
+    assert report.left_out == {"without a transcript": 2, "without any of the keywords": 1}
+    assert report.matches["keywords"] == {name: {"num_matches": 1, "num_videos": 1} for name in ("smile", "sad")}
+    assert json.loads(store.read(index.MATCHES)) == report.matches
+    assert standing_plan(store)[0].matches == report.matches
+    assert index.MATCHES.startswith(publish.SMALL), "the completion record names it"
+    report.check("videos")
+
+
+def test_a_keyword_that_occurs_nowhere_is_told_when_the_others_are_planned(videos: Path, tmp_path: Path) -> None:
+    write_speech(videos, 1, "please smile")
+    store = LocalStore(tmp_path / "out")
+    report = write_plan(Planner(config(videos, clips={"kind": "keyword", "keywords": ["smile", "xyzzy"]})), store)
+    assert sum(part.num_rows for part in index.read_plan(store)) == 1
+    for told in (report, standing_plan(store)[0]):
+        with pytest.raises(NothingFound, match="videos: 'xyzzy': 0 matches in 1 transcripts") as error:
+            told.check("videos")
+        assert error.value.exit_code == 3
+
+
+def test_videos_without_any_clip_are_told_with_the_reasons(videos: Path) -> None:
+    write_speech(videos, 1, "thanks")
+    for kind, said in (
+        ({"kind": "keyword"}, "in 5 videos: 4 without a transcript, 1 without any of the keywords"),
+        ({"kind": "list", "path": str(videos / "clips.csv")}, "5 not in clips.path"),
+    ):
+        (videos / "clips.csv").write_text("source,start_s,end_s\n")
+        with pytest.raises(NothingFound, match=said):
+            preview_plan(config(videos, clips=kind))
+
+
+def test_videos_of_a_bucket_are_cut_by_their_length(emulator: Emulator, faces_dir: Path) -> None:
+    store = GcsStore("gs://mien-test/strides")
+    store.replace("d18.mp4", (faces_dir / "d18.mp4").read_bytes())
+    store.replace("broken.mp4", b"no video")
+    here, _ = preview_plan(config(faces_dir / "d18.mp4", clips={"kind": "stride", "length_s": 2, "stride_s": 2}))
+    values = {"source": store.uri, "clips": {"kind": "stride", "length_s": 2, "stride_s": 2}}
+    there, rows = preview_plan(PlanConfig.parse(values, "test"))
+    assert there.num_clips == here.num_clips + 1 == 5
+    assert [row["reason"] for row in rows][:2] == ["whole", "stride 2/2 s"], "what cannot be read will say why"

@@ -7,7 +7,7 @@ import ray
 
 from mien.errors import ConfigError, PreflightError
 from mien.pipelines.cluster import ClusterConfig
-from mien.pipelines.pools import PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
+from mien.pipelines.pools import PoolConfig, actor_pool, clips_per_task, num_that_fit, num_to_start, require_room
 from mien.pipelines.serialize import SerializeConfig
 
 LOCAL = ClusterConfig(address="local")
@@ -64,11 +64,18 @@ def test_a_pool_starts_with_what_half_of_two_cpus_hold(
     assert num_to_start(PoolConfig(**pool)) == num_workers
 
 
-def test_a_local_ray_does_not_grow_a_pool_and_a_cluster_does(local_ray: None) -> None:
-    half = PoolConfig(num_cpus=0.5)
-    assert num_at_most(LOCAL, half) == num_to_start(half)
-    assert num_at_most(ClusterConfig(address="10.0.0.1:6379"), half) is None
-    assert num_at_most(LOCAL, PoolConfig(num_cpus=0.5, max_workers=1)) == 1
+def sizes(cluster: ClusterConfig, **values: Any) -> tuple[int, int | float, int]:
+    strategy = actor_pool(cluster, PoolConfig(num_cpus=0.5, **values))
+    return strategy.min_size, strategy.max_size, strategy.initial_size
+
+
+def test_a_local_ray_does_not_grow_a_pool_and_a_cluster_does_and_gives_back(local_ray: None) -> None:
+    assert sizes(LOCAL) == (2, 2, 2)
+    assert sizes(LOCAL, max_workers=1) == (1, 1, 1)
+    elsewhere = ClusterConfig(address="10.0.0.1:6379")
+    assert sizes(elsewhere) == (1, math.inf, 2)
+    assert sizes(elsewhere, min_workers=3, max_workers=9) == (3, 9, 3)
+    assert sizes(elsewhere, max_workers=1) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +97,19 @@ def test_labels_choose_the_machines(local_ray: None) -> None:
         require_room(LOCAL, "cut", PoolConfig(labels=("market=spot",)))
     node_id = ray.remote(lambda: ray.get_runtime_context().get_node_id())
     assert ray.get(node_id.options(**PoolConfig(labels=here).demands).remote()) == node["NodeID"]
+
+
+@pytest.mark.parametrize(
+    ("values", "num"),
+    [
+        ({}, 2),
+        ({"num_cpus": 0.5}, 4),
+        ({"num_cpus": 2}, 1),
+        ({"num_cpus": 0.5, "max_workers": 3}, 3),
+        ({"num_cpus": 2, "min_workers": 5}, 5),
+        ({"num_cpus": 1, "num_gpus": 1}, 1),  # one at least: it may come with a machine that joins
+        ({"num_cpus": 1, "memory_gb": 1e6}, 1),
+    ],
+)
+def test_a_pool_that_runs_alone_may_hold_the_whole_cluster(local_ray: None, values: dict[str, float], num: int) -> None:
+    assert num_that_fit(PoolConfig.parse(values, "test")) == num

@@ -1,12 +1,19 @@
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from buckets import BUCKET
 from mien.errors import ConfigError, PreflightError
 from mien.pipelines.preflight import preflight, require_output
 from mien.pipelines.serialize import SerializeConfig
+from mien.storage.emulator import Emulator
+from mien.storage.uri import open_store
+
+NUM_RUNS = 4
 
 
 def config(source: Path, output: Path, **values: Any) -> SerializeConfig:
@@ -77,3 +84,21 @@ def test_source_and_output_are_needed_and_lie_apart(videos: Path, tmp_path: Path
             require_output(SerializeConfig.parse(values, "test"))
     with pytest.raises(ConfigError, match="lies in"):
         require_output(config(videos, tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["local", "bucket"])
+def test_runs_that_start_at_once_try_the_same_output_without_hindering_each_other(
+    videos: Path, tmp_path: Path, emulator: Emulator, kind: str
+) -> None:
+    output = {"local": str(tmp_path / "out"), "bucket": f"gs://{BUCKET}/tried"}[kind]
+    values = SerializeConfig.parse({"source": str(videos), "output": output, "min_free_gb": 0}, "test")
+    start = threading.Barrier(NUM_RUNS, timeout=30)
+
+    def run(_: int) -> None:
+        for _ in range(5):
+            start.wait()
+            require_output(values)
+
+    with ThreadPoolExecutor(NUM_RUNS) as pool:
+        list(pool.map(run, range(NUM_RUNS)))
+    assert list(open_store(output).list()) == []

@@ -51,6 +51,17 @@ def test_a_clip_that_is_counted_again_does_not_make_more_than_all(clock: Clock) 
     assert seen(Progress(None, 10, 5, clock), clock, 1, cut=StageCount(7)).line() == "10/10 clips  100 %"
 
 
+def test_counts_that_begin_again_make_no_rate_or_time_negative_and_lose_nothing(clock: Clock) -> None:
+    progress = Progress(None, 20, 5, clock)
+    seen(progress, clock, 60, cut=StageCount(8, 1, 900, 50.0, workers=2))
+    seen(progress, clock, 70, cut=StageCount(0))
+    assert progress.line() == "13/20 clips  65 %"
+    seen(progress, clock, 100, cut=StageCount(2, 0, 60, 30.0, workers=1))
+    assert progress.line() == "15/20 clips  75 %  75 s left"
+    (view,) = progress.views()
+    assert (view.frames_per_s, view.busy, view.queue) == (2.0, 1.0, 5)
+
+
 def test_time_left_and_rates_are_those_of_the_last_minutes(clock: Clock) -> None:
     progress = Progress(None, 10_000, 0, clock)
     seen(progress, clock, 1000, cut=StageCount(100, 0, 1000))

@@ -14,6 +14,9 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.verify import verify
 from mien.errors import PreflightError, RefusedError
 from mien.pipelines.serialize import SerializeConfig, SerializeReport, dry_run, serialize
+from mien.video.audio import extract_audio
+from mien.video.decode import Span
+from mien.video.probe import probe
 
 FAST = {"crop": {"size_px": 128}, "cluster": {"num_cpus": 2}, "fps": 10}
 
@@ -174,6 +177,31 @@ def test_the_resolved_config_in_the_output_is_valid_input(local_ray: None, video
     assert loaded == config(videos, tmp_path / "out")
     record = json.loads((tmp_path / "out" / "mien.json").read_text())
     assert len(record["fingerprint"]) == 64
+
+
+@pytest.mark.parametrize("values", [{"store": "dataset"}, {"store": "files", "file_format": "wav"}])
+def test_clips_have_the_sound_of_their_videos(
+    local_ray: None, faces_dir: Path, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("d0.mp4", "d9.mp4"):  # without sound, with sound
+        (source / name).write_bytes((faces_dir / name).read_bytes())
+    clips = {"kind": "stride", "length_s": 6.5, "stride_s": 6.5}
+    audio = {"rate_hz": 16000, "channels": "mono", **values}
+    _, dataset = run(source, tmp_path / "out", fps=2, clips=clips, audio=audio)
+    assert verify(dataset)["problems"] == []
+    heard = [sample for sample in dataset if sample.row["audio_rate_hz"]]
+    assert len(heard) == 3
+    for sample in heard:
+        clip, end_s = sample.audio(), min(sample.row["end_s"], probe(source / "d9.mp4").duration_s)
+        expected = extract_audio(source / "d9.mp4", Span(clip.start_s, end_s), 16000, mono=True)
+        assert clip.start_s == sample["time_s"][0]
+        assert clip.samples.shape == expected.samples.shape
+        assert np.abs(clip.samples - expected.samples).max() < 1 / 32767
+    silent = [sample for sample in dataset if not sample.row["audio_rate_hz"]]
+    assert {Path(sample.row["source_uri"]).name for sample in silent} == {"d0.mp4"}
+    assert silent[0].audio().samples.size == 0
 
 
 @pytest.mark.slow

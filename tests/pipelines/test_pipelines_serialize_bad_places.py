@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,26 +73,6 @@ def without_privileges() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """A file system in memory, mounted by `small_disk("size=1m")`; other options remount it."""
-    disk = tmp_path / "disk"
-
-    def mount(options: str) -> Path:
-        verb = f"remount,{options}" if disk.exists() else options
-        disk.mkdir(exist_ok=True)
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", verb, "tmpfs", str(disk)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"needs the right to mount a small disk: {done.stderr.strip()}")
-        return disk
-
-    yield mount
-    if disk.is_mount():
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_missing_folder_is_told_and_no_output_is_made(serialize: Serialize, tmp_path: Path) -> None:

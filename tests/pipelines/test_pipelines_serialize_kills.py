@@ -1,6 +1,7 @@
 """kill -9 at random moments, twenty times in a row, of whatever works on a cluster: nothing lost, nothing twice.
 
-The driver is a process of its own that is started again when it was killed; nodes that were killed are replaced.
+The driver is a process of its own that is started again when it was killed; nodes that were killed are replaced. The
+videos are in a bucket and each is one clip, read whole, so that the emulator counts how often a clip was cut.
 """
 
 import json
@@ -22,11 +23,12 @@ from buckets import BUCKET
 from command_line import TIMEOUT_S, start_job
 from mien.datasets.verify import verify
 from mien.storage.emulator import Emulator
+from mien.storage.gcs import GcsStore
 from mien.storage.uri import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
-NUM_KILLS, NUM_COPIES, SEED = 20, 16, 20
+NUM_KILLS, NUM_COPIES, SEED = 20, 80, 20
 POLL_S = 0.2
 NODE = {"num_cpus": 2, "object_store_memory": 200_000_000}
 WORKERS = {"cut": "ray::MapBatches(CutStage)", "features": "ray::MapWorker(MapBatches(FeatureStage"}
@@ -34,7 +36,7 @@ WORKERS = {"cut": "ray::MapBatches(CutStage)", "features": "ray::MapWorker(MapBa
 VICTIMS = ("driver", "raylet", *WORKERS)
 
 SETTINGS = (
-    *("clips.kind=stride", "clips.length_s=1", "clips.stride_s=1", "fps=5", "crop.size_px=64", "min_shard_mb=0"),
+    *("fps=5", "crop.size_px=64", "min_shard_mb=0", "fetch=whole"),
     *("features.kind=dinov2", "features.weights=random", "features.size_px=56", "features.dtype=float32"),
     "workers.clips_per_task=1",
 )
@@ -53,14 +55,15 @@ def cluster(emulator: Emulator) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def source(faces_dir: Path, tmp_path: Path) -> Path:
-    """The two smallest shared videos, many times."""
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    for number in range(NUM_COPIES):
-        for name in ("d18", "d19"):
-            (folder / f"{name}-{number}.mp4").write_bytes((faces_dir / f"{name}.mp4").read_bytes())
-    return folder
+def source(emulator: Emulator, faces_dir: Path) -> Iterator[str]:
+    """The two smallest shared videos, many times; every request for one is noted."""
+    store = GcsStore(f"gs://{BUCKET}/killed")
+    for name in ("d18", "d19"):
+        for number in range(NUM_COPIES):
+            store.replace(f"{name}-{number}.mp4", (faces_dir / f"{name}.mp4").read_bytes())
+    emulator.faults([{"match": "GET .*killed%2F.*alt=media", "fault": "stall:0", "times": 1_000_000}])
+    yield store.uri
+    emulator.faults([])
 
 
 class Run:
@@ -68,11 +71,13 @@ class Run:
 
     def __init__(self, cluster: Cluster, words: list[str], assets_dir: Path) -> None:
         self.kills = Counter[str]()
+        self.num_starts = 0
         self._cluster, self._words = cluster, words
         self._environment = {"MIEN_ASSETS": str(assets_dir), "RAY_ADDRESS": cluster.address}
         self._start()
 
     def _start(self) -> None:
+        self.num_starts += 1
         self.job = start_job(*self._words, **self._environment)
 
     def end(self) -> None:
@@ -128,28 +133,82 @@ def committed(output: str) -> Counter[str]:
     return Counter(sample["clip_id"] for record in records for sample in record["samples"])
 
 
+def num_cut(emulator: Emulator, run: Run) -> int:
+    """How often a clip was cut, or its cutting begun; the preflight of each start reads a video, too."""
+    return len(emulator.fired()) - run.num_starts
+
+
 @pytest.mark.parametrize("kind", ["local", "bucket"])
-def test_twenty_kills_lose_nothing_and_double_nothing(
-    cluster: Cluster, source: Path, tmp_path: Path, assets_dir: Path, kind: str, capsys: pytest.CaptureFixture[Any]
+def test_twenty_kills_lose_nothing_double_nothing_and_repeat_only_what_was_in_flight(
+    cluster: Cluster,
+    emulator: Emulator,
+    source: str,
+    tmp_path: Path,
+    assets_dir: Path,
+    kind: str,
+    capsys: pytest.CaptureFixture[Any],
 ) -> None:
     output = {"local": str(tmp_path / "out"), "bucket": f"gs://{BUCKET}/kills"}[kind]
     chance = random.Random(SEED)
-    run = Run(cluster, [f"source={source}", f"output={output}", *SETTINGS], assets_dir)
+    victims = chance.sample(VICTIMS * (NUM_KILLS // len(VICTIMS)), NUM_KILLS)
+    run, in_flight = Run(cluster, [f"source={source}", f"output={output}", *SETTINGS], assets_dir), list[int]()
     try:
-        while sum(run.kills.values()) < NUM_KILLS:
+        while victims:
             num_done = num_committed(output)
             while num_committed(output) == num_done:  # a run that never gets anywhere shows nothing
                 assert not run.wait(POLL_S), f"it ended after {run.kills}"
             run.wait(chance.uniform(0, 5))
-            run.kill(chance.choice(VICTIMS), chance)
-        assert run.wait(2 * TIMEOUT_S), "it does not end"
+            num_done, num_killed = num_committed(output), run.kills.total()
+            in_flight.append(num_cut(emulator, run) - num_done)
+            run.kill(victims[-1], chance)
+            if run.kills.total() > num_killed:
+                victims.pop()
+        assert run.wait(4 * TIMEOUT_S), "it does not end"
     finally:
         run.end()
     dataset = mien.datasets.open(output)
-    assert verify(dataset)["problems"] == []
-    assert verify(dataset)["foreign"] == []
-    times = committed(output)
-    assert times.keys() == set(dataset.clip_ids)
+    result = verify(dataset)
+    assert (result["problems"], result["foreign"]) == ([], [])
+    assert len(dataset.clip_ids) == 2 * NUM_COPIES
+    assert committed(output) == dict.fromkeys(dataset.clip_ids, 1), "nothing was committed twice"
+    again = num_cut(emulator, run) - 2 * NUM_COPIES
     with capsys.disabled():
-        again = sum(times.values()) - len(times)
-        print(f"\n{kind}: seed {SEED}, kills {dict(run.kills)}, {len(times)} clips, {again} of them committed again")
+        print(f"\n{kind}: seed {SEED}, kills {dict(run.kills)}, {2 * NUM_COPIES} clips, {again} cut again")
+    assert 0 <= again <= in_flight[-1], "after the last kill only what was cut and not committed then was cut again"
+
+
+@pytest.fixture
+def copies(emulator: Emulator, faces_dir: Path) -> str:
+    """All shared videos, twenty-five times."""
+    store = GcsStore(f"gs://{BUCKET}/copies")
+    for path in sorted(faces_dir.glob("*.mp4")):
+        for number in range(25):
+            store.replace(f"subject_{path.stem}/{number:02d}.mp4", path.read_bytes())
+    return store.uri
+
+
+def test_two_hundred_videos_on_three_nodes_of_which_one_is_killed_and_one_joins(
+    cluster: Cluster, copies: str, assets_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[Any]
+) -> None:
+    """The card and the pictures are left in the test's folder for whoever wants to look at them."""
+    cluster.add_node(**NODE)
+    output = f"gs://{BUCKET}/three-nodes"
+    words = [f"source={copies}", f"output={output}", "fps=5", "crop.size_px=128", "landmarks=true", "min_shard_mb=4"]
+    run = Run(cluster, [*words, "sources.subject_pattern=(.*)"], assets_dir)
+    try:
+        while num_committed(output) < 3:
+            assert not run.wait(POLL_S), "it ended before anything could be killed"
+        run.kill("raylet", random.Random(SEED))
+        assert run.wait(4 * TIMEOUT_S), "it does not end"
+    finally:
+        run.end()
+    dataset = mien.datasets.open(output)
+    result = verify(dataset)
+    assert (result["problems"], result["foreign"]) == ([], [])
+    assert (len(dataset.clip_ids), dataset.failure_file.num_rows) == (200, 0)
+    assert committed(output) == dict.fromkeys(dataset.clip_ids, 1)
+    store = open_store(output)
+    for name in (entry.name for entry in store.list() if entry.name.startswith(("preview/", "README"))):
+        (tmp_path / Path(name).name).write_bytes(store.read(name))
+    with capsys.disabled():
+        print(f"\nthree nodes: {result}; card and pictures in {tmp_path}")

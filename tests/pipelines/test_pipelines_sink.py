@@ -1,5 +1,6 @@
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,18 @@ import pyarrow as pa
 import pytest
 
 from mien.datasets import index
+from mien.datasets.card import CardConfig
+from mien.datasets.dataset import CONFIG
 from mien.datasets.effort import Effort
 from mien.datasets.formats import open_shard
 from mien.datasets.frames import serialize, to_table
 from mien.datasets.hdf5 import Hdf5Config
 from mien.datasets.parquet import ParquetConfig
-from mien.errors import DatasetError, FaceError
+from mien.datasets.preview import PreviewConfig
+from mien.datasets.publish import publish
+from mien.datasets.status import FINISHED, Observer
+from mien.datasets.verify import verify
+from mien.errors import DatasetError, FaceError, RefusedError
 from mien.pipelines.sink import (
     BUSY,
     CLIP,
@@ -26,9 +33,9 @@ from mien.pipelines.sink import (
     failure_of,
     write_clips,
 )
-from mien.storage.commit import read_commits
+from mien.storage.commit import COMPLETE, completion_generation, read_commits
 from mien.storage.local import LocalStore
-from sample_datasets import make_clip, make_frames, tables
+from sample_datasets import PROVENANCE, make_clip, make_frames, tables
 
 
 def made(number: int, num_frames: int = 4) -> tuple[dict[str, Any], pa.Buffer, dict[str, Any]]:
@@ -107,6 +114,33 @@ def test_the_same_names_and_time_make_the_same_record(store: LocalStore, tmp_pat
     name = f"data/{record['shard']}-attempt.parquet"
     assert [file["name"] for file in record["files"]] == [sample["file"] for sample in record["samples"]] == [name]
     assert again | {"effort": None} == record | {"effort": None}, "all but how long the writing took"
+
+
+def test_who_wakes_up_after_another_run_has_finished_adds_nothing(store: LocalStore) -> None:
+    late = target(store, run_id="late")._replace(completion=completion_generation(store))
+    write_clips(late, [made(0)])
+    store.replace(COMPLETE, b"{}")
+    before = names(store)
+    with pytest.raises(RefusedError, match=r"another run took over and has finished it, so this one stopped"):
+        write_clips(late, [made(1)])
+    assert names(store) == before
+    write_clips(late._replace(completion=completion_generation(store)), [made(1)])
+    assert tables(store)[0].num_rows == 2, "who began afterwards may retry what failed"
+
+
+def test_a_clock_that_jumps_changes_nothing_but_the_times(store: LocalStore) -> None:
+    now = 1_800_000_000.0
+    store.put_new(CONFIG, b"crop: {size_px: 32}\n")
+    clip, payload, failure = failed(1)
+    clips = [made(0), (clip, payload, failure | {"thumb": ""}), made(2)]
+    for number, jump_s in enumerate((0.0, -86_400.0, 1e8)):
+        run = target(store, run_id=f"run {number % 2}")._replace(started_at=now)
+        write_clips(run, [clips[number]], clock=lambda jump_s=jump_s: now + jump_s)
+    dataset = publish(store, CardConfig(), PreviewConfig(max_clips=1, num_columns=1), PROVENANCE)
+    assert (len(dataset), dataset.failure_file.num_rows, verify(dataset)["problems"]) == (2, 1, [])
+    assert not re.search(r"-\d+(\.\d+)? (s|min|h)\b", store.read("README.md").decode()), "no time is negative"
+    seen = Observer(store, lambda: now - 1e6).look()
+    assert (seen.state, seen.num_done) == (FINISHED, 3)
 
 
 def test_a_second_attempt_of_the_same_clips_loses_and_cleans_up_after_itself(store: LocalStore) -> None:

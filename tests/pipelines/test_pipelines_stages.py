@@ -10,7 +10,7 @@ import pytest
 import ray
 import ray.data
 
-from mien.clips.clip import Clip, Source
+from mien.clips.clip import Clip, Source, unfit
 from mien.datasets.effort import Busy
 from mien.datasets.frames import crop_pixels, deserialize, values_of
 from mien.datasets.index import rows_to_table
@@ -138,3 +138,11 @@ def test_a_decoder_that_hangs_is_ended_with_its_worker_and_the_clip_is_given_up(
     assert len(failures) == 3
     assert "ended its worker 3 times" in failures.pop(poison)
     assert not any(failures.values())
+
+
+def test_a_source_of_which_no_clip_was_planned_fails_with_the_reason_of_the_plan() -> None:
+    cutter = Cutter(CutConfig(), LimitsConfig(), FakeDetector([]), None)
+    row, num_frames, reason = stages.cut_row(cutter, unfit(Source("/a.mp4", 5, 7), "is too short").to_row())
+    failure = json.loads(row.column(FAILURE)[0].as_py())
+    assert (num_frames, reason) == (0, "/a.mp4: is too short")
+    assert (failure["stage"], failure["error_type"]) == ("plan", "ClipError")

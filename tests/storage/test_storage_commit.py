@@ -121,6 +121,20 @@ def test_a_loser_removes_its_data(store: LocalStore, draft: Path) -> None:
     assert names(store) == ["data/s-first.h5"]
 
 
+def test_files_beside_the_data_share_its_fate(store: LocalStore, draft: Path) -> None:
+    sound = draft.with_name("sound.flac")
+    sound.write_bytes(b"sound")
+    for write_id, is_first in (("first", True), ("second", False)):
+        beside = {f"data/s-{write_id}-clip.flac": sound}
+        assert publish_shard(store, "s", write_id, draft, ROWS, beside) is is_first
+    assert names(store) == ["data/s-first-clip.flac", "data/s-first.h5"]
+    (record,) = read_commits(store)
+    files = {file["name"]: file["sha256"] for file in record["files"]}
+    assert files == {"data/s-first.h5": sums(draft)["sha256"], "data/s-first-clip.flac": sums(sound)["sha256"]}
+    with pytest.raises(ValueError, match="is named by data_name"):
+        publish_shard(store, "t", "third", draft, ROWS, {"data/other.flac": sound})
+
+
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.LOST_REPLY, Fault.LATE])
 def test_a_loser_that_cannot_delete_has_lost_all_the_same(store: LocalStore, draft: Path, fault: Fault) -> None:
     publish_shard(store, "s", "first", draft, ROWS)

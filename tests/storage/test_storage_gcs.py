@@ -54,6 +54,14 @@ def test_a_file_is_published_under_a_free_name_only(store: GcsStore, tmp_path: P
         store.publish(path, "data/x")
 
 
+def test_an_object_is_known_by_size_and_sum(store: GcsStore) -> None:
+    store.put_new("x", b"123456789")
+    assert store.has("x", 9, "e3069283")  # the check value of CRC-32C
+    assert not store.has("x", 9, "00000000")
+    assert not store.has("x", 8, "e3069283")
+    assert not store.has("y", 9, "e3069283")
+
+
 def test_a_file_replaces_what_is_there(store: GcsStore, tmp_path: Path) -> None:
     path = tmp_path / "x"
     for content in (b"first", b"second"):

@@ -46,6 +46,20 @@ def test_rights_that_are_missing_are_told_with_the_role(store: GcsStore, emulato
         store.put_new("y", b"1")
 
 
+@pytest.mark.parametrize("fault", ["status:429", "status:403:rateLimitExceeded", "status:403:quotaExceeded"])
+@pytest.mark.parametrize("request_kind", ["POST .*upload", "GET .*alt=media", "GET .*/o"])
+def test_a_quota_that_is_used_up_is_told_as_such_and_blames_no_object(
+    store: GcsStore, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, request_kind: str, fault: str
+) -> None:
+    monkeypatch.setenv("MIEN_RETRY_S", "0.5")
+    with (
+        failing(emulator, request_kind, fault, 1000),
+        pytest.raises(Unavailable, match=r"a quota of the project is used up .* ask for more .*it resumes") as raised,
+    ):
+        store.replace("x", b"1") if "POST" in request_kind else [store.read("x") for _ in store.list()]
+    assert "\n" not in str(raised.value)
+
+
 def test_no_credentials_is_one_line_and_no_wait() -> None:
     script = "from mien.storage.gcs import GcsStore\nprint(list(GcsStore('gs://some-bucket').list()))"
     environment = {key: value for key, value in os.environ.items() if key != "STORAGE_EMULATOR_HOST"}

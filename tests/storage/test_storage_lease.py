@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from buckets import BUCKET
 from mien.errors import AlreadyExists, RefusedError, StorageError, Unavailable
 from mien.log import logger
 from mien.storage import lease
+from mien.storage.commit import COMPLETE
 from mien.storage.emulator import Emulator
 from mien.storage.lease import BEAT_EVERY_S, NAME, STALE_AFTER_S, Lease, held, new_lease, release, renew, take
 from mien.storage.local import LocalStore
@@ -57,6 +59,8 @@ def test_a_second_run_is_told_who_is_at_work_since_when_and_what_to_do(store: Lo
         assert part in message
     assert f"`mien status {store.uri}`" in message
     assert refused.value.exit_code == 5
+    with pytest.raises(RefusedError, match="watch it with `mien other`, or use"):
+        take(store, new_lease(NOW), watch="mien other")
 
 
 @pytest.mark.parametrize("age_s", [STALE_AFTER_S, -STALE_AFTER_S], ids=["died", "clock jumped back"])
@@ -74,7 +78,7 @@ def test_a_lease_that_is_not_renewed_is_taken_over_and_that_is_logged(
 def test_a_renewed_lease_is_not_stale(store: LocalStore) -> None:
     other = elsewhere()
     take(store, other)
-    assert renew(store, other, NOW + BEAT_EVERY_S * 10) is None
+    renew(store, other, NOW + BEAT_EVERY_S * 10)
     with pytest.raises(RefusedError, match="since 2027-01-15 08:00:00"):
         take(store, new_lease(NOW + BEAT_EVERY_S * 10 + 1))
 
@@ -90,9 +94,52 @@ def test_who_was_taken_over_sees_it_at_the_next_beat_and_keeps_its_hands_off(sto
     first, second = elsewhere(), new_lease(NOW + 1)
     take(store, first)
     take(store, second, take_over=True)
-    assert renew(store, first, NOW + 2) == second
+    with pytest.raises(RefusedError, match=r"\(pid \d+\) since .* took over, so this one stopped"):
+        renew(store, first, NOW + 2)
     release(store, first)
     assert lease.read(store) == second
+
+
+def test_who_stood_still_until_another_had_finished_stops_and_puts_no_lease_back(store: LocalStore) -> None:
+    first, second = elsewhere(), new_lease(NOW + 1)
+    take(store, first)
+    take(store, second, take_over=True)
+    store.put_new(COMPLETE, b"{}")
+    release(store, second)
+    with pytest.raises(RefusedError, match="another run took over and has finished it, so this one stopped"):
+        renew(store, first, NOW + 2)
+    assert names(store) == [COMPLETE]
+
+
+def test_who_stood_still_until_another_had_given_up_goes_on(store: LocalStore) -> None:
+    first, second = elsewhere(), new_lease(NOW + 1)
+    take(store, first)
+    take(store, second, take_over=True)
+    release(store, second)
+    renew(store, first, NOW + 2)
+    assert lease.read(store) == first._replace(beat_at=NOW + 2)
+
+
+@pytest.mark.parametrize("beat_at", [math.nan, math.inf, -math.inf, 1e300, -1e300, 0.0])
+def test_a_clock_that_says_anything_holds_nobody_off_and_can_be_told(
+    store: LocalStore, caplog: pytest.LogCaptureFixture, beat_at: float
+) -> None:
+    store.put_new(NAME, elsewhere()._replace(started_at=beat_at, beat_at=beat_at).to_bytes())
+    mine = new_lease(NOW)
+    take(store, mine)
+    assert lease.read(store) == mine
+    assert "taken over from the run on node-7" in caplog.text
+
+
+def test_a_run_whose_clock_jumps_keeps_its_lease_and_beats_with_what_the_clock_says(store: LocalStore) -> None:
+    jumps = [NOW, NOW + 1e6, NOW - 1e6, 0.0, NOW + 1e9]
+    beaten = threading.Event()
+    with held(store, clock=clock_after(jumps, beaten), every_s=0.001) as mine:
+        assert beaten.wait(PATIENCE_S)
+        standing = lease.read(store)
+        assert standing is not None
+        assert (standing.run_id, standing.beat_at) == (mine.run_id, jumps[-1])
+    assert names(store) == []
 
 
 def test_a_killed_run_of_this_machine_holds_nobody_off(store: LocalStore) -> None:
@@ -314,7 +361,7 @@ def test_outside_the_main_thread_a_lost_lease_is_told(store: LocalStore) -> None
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "was taken by the run on node-7" in record.getMessage():
+            if "was lost" in record.getMessage() and "node-7" in record.getMessage():
                 told.set()
 
     def work() -> bool:

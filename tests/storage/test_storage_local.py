@@ -2,10 +2,11 @@ import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mien.errors import AlreadyExists, StorageError
+from mien.errors import AlreadyExists, NoSpace, StorageError
 from mien.storage.local import LocalStore, translated
 
 
@@ -47,6 +48,31 @@ def test_a_finished_file_replaces_what_is_there(tmp_path: Path, place: str) -> N
         assert store.read("folder/name") == content
     assert [entry.name for entry in store.list()] == ["folder/name"]
     assert [path.name for path in (tmp_path / "out" / "folder").iterdir()] == ["name"]
+
+
+def test_size_and_time_of_one_file_are_those_of_the_listing(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.replace("folder/x", b"123")
+    assert [store.stat("folder/x")] == list(store.list())
+    with pytest.raises(StorageError, match=r"folder/y: does not exist"):
+        store.stat("folder/y")
+
+
+def test_a_file_of_another_file_system_is_published_whole_and_once(tmp_path: Path, small_disk: Any) -> None:
+    store, draft = LocalStore(tmp_path / "out"), small_disk("size=8m") / "draft"
+    draft.write_bytes(bytes(range(256)) * 8192)
+    store.publish(draft, "data/a")
+    assert store.read("data/a") == draft.read_bytes()
+    with pytest.raises(AlreadyExists):
+        store.publish(draft, "data/a")
+    assert visible(tmp_path / "out") == ["data/a"]
+
+
+def test_a_full_disk_is_a_class_of_its_own(tmp_path: Path) -> None:
+    for number, kind in ((errno.ENOSPC, NoSpace), (errno.EDQUOT, NoSpace), (errno.EACCES, StorageError)):
+        with pytest.raises(StorageError) as raised, translated(tmp_path):
+            raise OSError(number, "x")
+        assert type(raised.value) is kind
 
 
 def test_publish_gives_a_name_once(tmp_path: Path) -> None:

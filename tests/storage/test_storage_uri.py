@@ -4,7 +4,7 @@ import pytest
 
 from mien.errors import ConfigError
 from mien.storage.gcs import GcsStore
-from mien.storage.uri import canonical, contains, open_store
+from mien.storage.uri import canonical, contains, fault_of_name, open_store
 
 
 def test_spellings_of_one_place_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +52,31 @@ def test_what_cannot_be_an_object_is_refused(place: str) -> None:
 )
 def test_a_place_contains_itself_and_what_lies_below(outer: str, inner: str, expected: bool) -> None:
     assert contains(outer, inner) is expected
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.mp4", "ä/日本.mp4", "a b", "x" * 255, "/".join(["x" * 200] * 4)])
+def test_a_sound_name_stands_below_any_root(name: str) -> None:
+    assert fault_of_name(name) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("", "is empty"),
+        ("/a", "is absolute"),
+        ("c:/a", "is absolute"),
+        ("a/../b", "dotted"),
+        ("./a", "dotted"),
+        ("a//b", "dotted"),
+        ("a/", "dotted"),
+        ("a\\b", "backslash"),
+        ("a\0", "unprintable"),
+        ("a\ud800", "unprintable"),
+        ("x" * 256, "longer than"),
+        ("ä" * 128, "longer than"),
+        ("/".join(["x" * 200] * 5), "longer than"),
+        ("a/.b", "begins with a dot"),
+    ],
+)
+def test_a_name_that_cannot_stand_below_a_root_says_why(name: str, fault: str) -> None:
+    assert fault in fault_of_name(name)

@@ -8,8 +8,18 @@ import av
 import numpy as np
 import pytest
 
-from mien.errors import LimitExceeded, MediaError, StorageError
-from mien.video.audio import AudioClip, extract_audio, write_audio
+from mien.errors import LimitExceeded, MediaError, NoAudioTrack, StorageError
+from mien.video.audio import (
+    PIECE,
+    AudioClip,
+    audio_extent,
+    extract_audio,
+    fitting_rate,
+    from_int16,
+    open_audio,
+    to_int16,
+    write_audio,
+)
 from mien.video.decode import WHOLE, Span
 from mien.video.limits import LimitsConfig
 from mien.video.probe import probe
@@ -154,8 +164,8 @@ def test_wav_and_flac_hold_the_samples(tmp_path, clicks, num_channels):
 
 
 def test_what_cannot_be_written_is_told(tmp_path, clicks):
-    with pytest.raises(ValueError, match=r"must end in \.wav or \.flac"):
-        write_audio(AudioClip(clicks(16000), 16000), tmp_path / "a.mp3")
+    with pytest.raises(ValueError, match=r"must end in \.wav, \.flac, \.mp3"):
+        write_audio(AudioClip(clicks(16000), 16000), tmp_path / "a.ogg")
     with pytest.raises(ValueError, match="channels"):
         write_audio(AudioClip(clicks(16000, 3), 16000), tmp_path / "a.wav")
     with pytest.raises(StorageError, match="cannot be written"):
@@ -164,7 +174,7 @@ def test_what_cannot_be_written_is_told(tmp_path, clicks):
 
 def test_no_track_is_told(make_video):
     path = make_video()
-    with pytest.raises(MediaError) as caught:
+    with pytest.raises(NoAudioTrack) as caught:
         extract_audio(path)
     assert str(caught.value) == f"{path}: has no audio track; use it without sound or give the file that has it"
 
@@ -195,6 +205,52 @@ def test_sound_that_was_cut_off_is_told(tmp_path, clicks, name):
     assert extract_audio(tmp_path / name, Span(0, 0.5)).samples.shape == (1, 24000)
     with pytest.raises(MediaError, match=r"cut off|damaged|cannot be read"):
         extract_audio(tmp_path / name, Span(0, 3))
+
+
+@pytest.mark.parametrize(("rate_hz", "mono"), [(None, False), (16000, True)])
+def test_pieces_are_the_whole_and_none_of_them_is_large(tmp_path, rate_hz, mono):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 30 * 44100)).astype(np.float32)
+    path = with_sound(tmp_path / "a.mkv", "flac", 44100, noise)
+    span = Span(0.5, 29.77)
+    with open_audio(path, span, rate_hz, mono) as sound:
+        pieces = list(sound.pieces)
+    assert max(piece.shape[1] for piece in pieces) <= PIECE
+    assert sum(piece.shape[1] for piece in pieces) == sound.num_samples == round(29.27 * (rate_hz or 44100))
+    assert (np.concatenate(pieces, 1) == extract_audio(path, span, rate_hz, mono).samples).all()
+    if rate_hz is None:
+        given = np.rint(noise[:, 22050:][:, : sound.num_samples] * 32768)
+        assert np.abs(np.rint(np.concatenate(pieces, 1) * 32768) - given).max() <= 1
+
+
+@pytest.mark.parametrize("rate_hz", [44100, 16000])
+def test_an_mp3_has_the_clicks_where_they_were(tmp_path, clicks, rate_hz):
+    write_audio(AudioClip(clicks(rate_hz, 2), rate_hz), tmp_path / "a.mp3")
+    limits = LimitsConfig(containers=("mp3",))
+    clip = extract_audio(tmp_path / "a.mp3", limits=limits)
+    assert (clip.samples.shape[0], clip.rate_hz) == (2, rate_hz)
+    assert clip.samples.shape[1] == pytest.approx(3 * rate_hz, abs=0.05 * rate_hz)
+    assert onsets(clip) - clip.start_s == pytest.approx(np.arange(0.25, 3, 0.5), abs=0.002)
+
+
+def test_a_kind_of_file_has_its_rates_and_channels(tmp_path, clicks):
+    assert [fitting_rate(".mp3", rate) for rate in (44100, 96000, 8001)] == [44100, 48000, 48000]
+    assert fitting_rate(".flac", 8001) == 8001
+    with pytest.raises(ValueError, match="does not hold 4 channels"):
+        write_audio(AudioClip(clicks(16000, 4), 16000), tmp_path / "a.mp3")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_extent_is_that_of_pictures_and_sound_together(tmp_path, clicks):
+    path = with_sound(tmp_path / "a.mp4", "aac", 48000, clicks(48000, duration_s=4), delay_s=0.5)
+    span = audio_extent(path)
+    assert span.start_s == 0
+    assert span.end_s == pytest.approx(4.5, abs=0.03)
+
+
+def test_sixteen_bits_come_back_exactly():
+    every = np.arange(-32767, 32768, dtype=np.int16)[None]
+    assert (to_int16(from_int16(every)) == every).all()
+    assert to_int16(np.array([[-7.0, 7.0]], np.float32)).tolist() == [[-32767, 32767]]
 
 
 @pytest.mark.parametrize(("span", "rate_hz"), [(Span(1, 1), None), (Span(2, 1), None), (WHOLE, 0), (WHOLE, -1)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mien.video.decode import decode_clip
-from mien.video.probe import AudioInfo, probe
+from mien.video.probe import AudioInfo, count_frames, probe
 
 REAL = {
     "d0.mp4": (512, 512, 78, 25),
@@ -142,3 +142,32 @@ def test_audio_is_described(tmp_path):
     info = probe(path)
     assert info.audio == AudioInfo("aac", 22050, 2, info.audio.duration_s)
     assert info.audio.duration_s == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(("rotation_deg", "expected"), [(0, Fraction(3)), (90, Fraction(1, 3))])
+def test_the_aspect_ratio_is_that_of_what_is_shown(make_video, tmp_path, rotation_deg, expected):
+    path = tmp_path / "anamorphic.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=96, height=64)
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        stream.set_display_rotation(rotation_deg)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    assert probe(path).aspect_ratio == expected
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "b.webm"])
+def test_frames_are_counted_where_the_container_does_not_say(make_video, name):
+    path = make_video(name, **({"codec": "libvpx"} if name == "b.webm" else {}))
+    assert count_frames(path) == 90
+    assert probe(path).to_json()["num_frames"] in {90, None}
+
+
+def test_what_a_person_reads_says_none_where_the_container_does_not_say(make_video, faces_dir):
+    described = probe(faces_dir / "d9.mp4").to_json()
+    assert described["resolution"] == "512x480"
+    assert described["size_mb"] == 2.258
+    assert (described["fps"], described["num_frames"], described["aspect_ratio"]) == (30.0, 587, 1.0)
+    assert described["audio"]["codec"] == "aac"
+    described = probe(make_video("a.mkv")).to_json()
+    assert (described["num_frames"], described["audio"]) == (None, None)

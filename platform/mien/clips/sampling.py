@@ -1,21 +1,20 @@
-"""Rules that turn one source into clips."""
+"""The rules that turn a source into clips: the two simplest, and the union of all."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mien.clips.clip import Clip, Source
-from mien.config import Config
-from mien.errors import MediaError
-from mien.video.probe import VideoInfo
+from mien.clips.keyword import KeywordConfig
+from mien.clips.listed import ListConfig
+from mien.clips.random import RandomConfig
+from mien.clips.rule import Probe, RuleConfig, extent_of
+from mien.clips.scoring import ScoredConfig
 
-Probe = Callable[[str], VideoInfo]
-"""Reads what a container says about itself; MediaError where it cannot."""
 
-
-class WholeConfig(Config):
+class WholeConfig(RuleConfig):
     """Every video is one clip. Its frames are one row group, so cut long recordings with `stride`."""
 
     kind: Literal["whole"] = "whole"
@@ -26,7 +25,7 @@ class WholeConfig(Config):
         yield Clip(source)
 
 
-class StrideConfig(Config):
+class StrideConfig(RuleConfig):
     """Clips of a fixed length at a fixed distance."""
 
     kind: Literal["stride"] = "stride"
@@ -42,19 +41,17 @@ class StrideConfig(Config):
 
     def cut(self, source: Source, probe: Probe) -> Iterator[Clip]:
         """Clips from the first frame on; a source without a readable length is one clip, which says why it failed."""
-        try:
-            info = probe(source.uri)
-        except MediaError:
-            info = None
-        if info is None or info.duration_s <= 0:
+        extent = extent_of(source, probe)
+        if extent is None:
             yield Clip(source)
             return
-        end_s = info.start_s + info.duration_s
-        for number in range(math.ceil(info.duration_s / self.stride_s)):
-            start_s = info.start_s + number * self.stride_s
-            clip_end_s = min(start_s + self.length_s, end_s)
-            if clip_end_s - start_s >= self.min_length_s or number == 0:
-                yield Clip(source, start_s, clip_end_s, f"stride {self.length_s:g}/{self.stride_s:g} s")
+        for number in range(math.ceil(extent.duration_s / self.stride_s)):
+            start_s = extent.start_s + number * self.stride_s
+            end_s = min(start_s + self.length_s, extent.end_s)
+            if end_s - start_s >= self.min_length_s or number == 0:
+                yield Clip(source, start_s, end_s, f"stride {self.length_s:g}/{self.stride_s:g} s")
 
 
-ClipsConfig = Annotated[WholeConfig | StrideConfig, Field(discriminator="kind")]
+ClipsConfig = Annotated[
+    WholeConfig | StrideConfig | ListConfig | RandomConfig | KeywordConfig | ScoredConfig, Field(discriminator="kind")
+]

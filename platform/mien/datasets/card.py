@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -10,11 +11,15 @@ import yaml
 from mien import schema
 from mien.config import Config
 from mien.datasets.effort import Busy, Effort, bytes_in_words, in_words
-from mien.datasets.inspect import summarize
+from mien.datasets.inspect import MAX_VALUES, OTHERS, summarize
 from mien.log import printable
 
 if TYPE_CHECKING:
     from mien.datasets.dataset import Dataset
+
+
+_MAX_VALUES_SHOWN = 12
+"""Of a label; more are counted."""
 
 
 class CardConfig(Config):
@@ -45,6 +50,10 @@ a face in {face_share:.1f} % of them. {num_failed} clips could not be made (see 
 ## Columns of a shard
 
 {columns}
+
+## Who and what is in it
+
+{people}
 
 ## Failures
 
@@ -101,6 +110,7 @@ def write_card(dataset: "Dataset", card: CardConfig, provenance: Mapping[str, An
         hours=summary["duration_s"] / 3600,
         face_share=100 * summary["face_share"],
         columns=_columns(summary["columns"]),
+        people=_people(summary),
         failures=_failures(summary["failures"]),
         size=dataset.crop_size_px,
         models="\n".join(f"- Model `{name}`: {facts_in_words(facts)}" for name, facts in models.items()),
@@ -126,6 +136,34 @@ def _columns(columns: Mapping[str, str]) -> str:
     meaning = {column.name: column for column in schema.FRAMES}
     rows = [f"| `{name}` | {kind} | {meaning[name].unit} | {meaning[name].meaning} |" for name, kind in columns.items()]
     return "\n".join(["| column | type | unit | meaning |", "|---|---|---|---|", *rows])
+
+
+def _people(summary: Mapping[str, Any]) -> str:
+    """Subjects as a number, labels and keywords with what they say; numbers are of face tracks."""
+    num_subjects = len(summary["subjects"])
+    rows = [f"| subject | {num_subjects} different |"] * bool(num_subjects)
+    rows += [f"| {_cell(label)} | {_values(counts)} |" for label, counts in summary["labels"].items()]
+    rows += [f"| keyword | {_values(summary['keywords'])} |"] * bool(summary["keywords"])
+    if not rows:
+        return "No subject, label or keyword is known."
+    return "\n".join(["| label | face tracks by value |", "|---|---|", *rows])
+
+
+def _values(counts: Mapping[str, int]) -> str:
+    """Values by how often they occur; many of them only as a number, and as a range where they are numbers."""
+    if len(counts) <= _MAX_VALUES_SHOWN:
+        return ", ".join(f"{_cell(value)}: {count}" for value, count in counts.items())
+    if OTHERS in counts:
+        return f"more than {MAX_VALUES} different"
+    with suppress(ValueError):
+        numbers = [float(value) for value in counts]
+        return f"{len(counts)} different, {min(numbers):g} to {max(numbers):g}"
+    return f"{len(counts)} different"
+
+
+def _cell(text: str) -> str:
+    """A stranger's text in a table: it neither ends the cell nor is markup."""
+    return in_code(" ".join(text.split()).replace("|", "¦"))
 
 
 def _failures(counts: Mapping[str, int]) -> str:

@@ -1,15 +1,17 @@
 """A finished dataset: clips by id, slices by time, iteration; the same for HDF5 and Parquet."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from mien import schema
+from mien.clips.clip import from_labels
 from mien.config import parse_yaml
 from mien.datasets import ids, index, staging
 from mien.datasets.formats import open_shard
@@ -20,6 +22,9 @@ from mien.datasets.tables import TableFile
 from mien.errors import ConfigError, DatasetError, StorageError
 from mien.storage.commit import COMPLETE as COMPLETE
 from mien.storage.uri import Store, open_store
+
+if TYPE_CHECKING:
+    from mien.video.audio import AudioClip
 
 CONFIG = "config.yaml"
 """The resolved config, itself valid input of `mien serialize`."""
@@ -60,6 +65,16 @@ class Sample:
         """Face track within the clip."""
         return int(self.row["track"])
 
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What annotations and lists say of the clip and who is in it: age, gender, skin_type, …; empty for nothing."""
+        return from_labels(self.row.get("labels"))
+
+    @property
+    def matches(self) -> list[tuple[str, float]]:
+        """Keyword and time in the source, s, of every match that the clip stands for; empty for other clips."""
+        return [(keyword, time_s) for keyword, time_s in json.loads(self.row.get("matches") or "[]")]
+
     def __len__(self) -> int:
         """Number of frames."""
         return int(self.row["num_frames"])
@@ -98,6 +113,19 @@ class Sample:
         """Face crops as RGB uint8 [num_frames, size, size, 3]; black where there is none."""
         return crop_pixels(self["crop"], self._dataset.crop_size_px)
 
+    def audio(self, start_s: float = -math.inf, stop_s: float = math.inf) -> "AudioClip":
+        """Sound of the frames with start_s <= time < stop_s: float32 [channels, n] in -1..1, its rate and start.
+
+        Sample 0 is at the time of the first of these frames. Where the video has no sound there are no channels.
+
+        Raises:
+            KeyError: The dataset was made without sound.
+            DatasetError: It cannot be read, or does not have the recorded SHA-256.
+        """
+        from mien.datasets.sound import sound_of
+
+        return sound_of(self, self._dataset.store, start_s, stop_s)
+
     def slice(self, start_s: float, stop_s: float, columns: Sequence[str] | None = None) -> dict[str, Values]:
         """Columns of the frames with start_s <= time < stop_s, seconds on the source's time line."""
         time_s = np.asarray(self["time_s"])
@@ -124,6 +152,11 @@ class Dataset:
     def uri(self) -> str:
         """Canonical place."""
         return self._store.uri
+
+    @property
+    def store(self) -> Store:
+        """Where its files are."""
+        return self._store
 
     @property
     def index_file(self) -> TableFile:

@@ -32,6 +32,8 @@ from mien.storage.uri import Store
 PLAN_FOLDER = "plan/"
 INDEX = "index.parquet"
 FAILURES = "failures.parquet"
+MATCHES = "matches.json"
+"""What a keyword plan found: matches of every keyword, also of those that occur nowhere."""
 PLAN_ROWS = 65_536
 """Clips of one file of the plan."""
 
@@ -96,6 +98,16 @@ def plan_files(store: Store) -> list[str]:
     """Names of the plan's files, in order; empty while it is not whole."""
     names = [entry.name for entry in store.list(PLAN_FOLDER) if entry.name.endswith(".parquet")]
     return names if names[:1] == [_plan_file(0)] else []
+
+
+def read_matches(store: Store) -> dict[str, Any]:
+    """What a keyword plan found; empty where the plan is of another kind."""
+    if not any(entry.name == MATCHES for entry in store.list(MATCHES)):
+        return {}
+    try:
+        return dict(json.loads(store.read(MATCHES)))
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{store.uri}/{MATCHES}: is damaged: {error}; delete it") from None
 
 
 def read_plan(store: Store, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

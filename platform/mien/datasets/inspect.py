@@ -1,5 +1,7 @@
 """What is in a dataset, from its index; and the first rows of it, for a quick look."""
 
+import json
+from collections import Counter
 from itertools import islice
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,13 @@ from mien.datasets.frames import Values
 
 if TYPE_CHECKING:
     from mien.datasets.dataset import Dataset
+    from mien.datasets.tables import TableFile
 
+
+MAX_VALUES = 1000
+"""Of a label that are told apart."""
+OTHERS = "others"
+"""Stands for all that came after them."""
 
 _SHOWN = ["clip_id", "source_uri", "track", "num_frames", "num_detected", "width_px", "height_px", "fps", "subject"]
 
@@ -37,7 +45,10 @@ def summarize(dataset: "Dataset") -> dict[str, Any]:
             file["size_bytes"] for file in dataset.record.get("files", []) if file["name"].startswith("data/")
         ),
         "columns": column_types(dataset),
+        "sound": _sound(dataset),
         "subjects": {name: count for name, count in _counts(index.column("subject")).items() if name},
+        "labels": label_counts(index),
+        "keywords": keyword_counts(index),
         "failures": _counts(failures.column("error_type")),
         "models": dataset.record.get("models", {}),
     }
@@ -46,6 +57,49 @@ def summarize(dataset: "Dataset") -> dict[str, Any]:
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     """How often each text of a column occurs, in the order of the first occurrences."""
     return {found["values"]: found["counts"] for found in pc.value_counts(column).to_pylist()}
+
+
+def _sound(dataset: "Dataset") -> dict[str, int]:
+    """Samples by their sound, such as `44100 Hz x 2`; empty where none was asked for."""
+    names = ["audio_rate_hz", "audio_channels"]
+    if not set(names) <= set(dataset.index_file.names):  # of an earlier version
+        return {}
+    counted = dataset.index_file.table(names).group_by(names).aggregate([([], "count_all")]).to_pylist()
+    counts = {(row["audio_rate_hz"], row["audio_channels"]): row["count_all"] for row in counted}
+    return {
+        f"{rate_hz} Hz x {channels}" if rate_hz else "none": count
+        for (rate_hz, channels), count in sorted(counts.items(), key=str)
+        if rate_hz is not None
+    }
+
+
+def label_counts(index: "TableFile") -> dict[str, dict[str, int]]:
+    """Label -> value -> samples that have it; none for datasets of versions without labels.
+
+    A label that is different in every clip is told by its first MAX_VALUES values, and OTHERS.
+    """
+    counts = dict[str, Counter[str]]()
+    for text, count in _counts_of(index, "labels").items():
+        for label, value in json.loads(text).items():
+            of_label = counts.setdefault(label, Counter())
+            is_counted = len(of_label) < MAX_VALUES or str(value) in of_label
+            of_label[str(value) if is_counted else OTHERS] += count
+    return {label: dict(counts[label].most_common()) for label in sorted(counts)}
+
+
+def keyword_counts(index: "TableFile") -> dict[str, int]:
+    """Keyword -> samples whose clip stands for a match of it; none where no keywords were looked for."""
+    counts = Counter[str]()
+    for text, count in _counts_of(index, "matches").items():
+        counts.update(dict.fromkeys({keyword for keyword, _ in json.loads(text)}, count))
+    return dict(counts.most_common())
+
+
+def _counts_of(index: "TableFile", name: str) -> dict[str, int]:
+    """How often each text of a column occurs that datasets of earlier versions lack; empty ones are left out."""
+    if name not in index.names:
+        return {}
+    return {text: count for text, count in _counts(index.column(name)).items() if text}
 
 
 def _num_distinct(*columns: pa.ChunkedArray) -> int:

@@ -21,7 +21,7 @@ from mien.storage.uri import Store
 CONTACT_SHEET = "preview/contact_sheet.png"
 FAILURE_GALLERY = "preview/failures.png"
 CARD = "README.md"
-SMALL = (index.PLAN_FOLDER, "preview/", CARD, CONFIG, audit.FOLDER)
+SMALL = (index.PLAN_FOLDER, index.MATCHES, "preview/", CARD, CONFIG, audit.FOLDER)
 """Beginnings of the names of what is small beside the data."""
 
 NOTES = "exports/"

@@ -75,9 +75,35 @@ def _publish(
             moved = _copy(store, samples, draft, options)
         prove(draft, moved)
         store.publish(draft, name)
-        return moved, [{"name": name, **digest(draft)._asdict()}]
+        sounds = _move_sounds(store, moved, stem)
+        return moved, [{"name": name, **digest(draft)._asdict()}, *sounds]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move_sounds(store: Store, samples: Sequence[dict[str, Any]], stem: str) -> list[dict[str, Any]]:
+    """Copy the sound files of samples to the names of their new shard, and tell the samples; each with its sums."""
+    files = dict[str, dict[str, Any]]()
+    for row in samples:
+        old = row.get("audio_file")
+        if not old:
+            continue
+        row["audio_file"] = f"{stem}-{row['clip_id']}{PurePosixPath(old).suffix}"
+        if row["audio_file"] not in files:
+            files[row["audio_file"]] = _copy_sound(store, old, row)
+    return list(files.values())
+
+
+def _copy_sound(store: Store, old: str, row: Row) -> dict[str, Any]:
+    path = store.fetch(old)
+    sums = digest(path)
+    if sums.sha256 != row["audio_sha256"]:
+        raise DatasetError(
+            f"{store.uri}/{old}: is damaged (SHA-256 differs), so it cannot be copied; restore the file and run the "
+            "same command, it resumes"
+        )
+    store.put_new(row["audio_file"], path.read_bytes())
+    return {"name": row["audio_file"], **sums._asdict()}
 
 
 def _copy(store: Store, samples: Sequence[Row], draft: Path, options: Row) -> list[dict[str, Any]]:

@@ -69,6 +69,11 @@ class TableFile:
         """Rows of the table."""
         return self._starts[-1]
 
+    @property
+    def names(self) -> list[str]:
+        """Columns that the file has; one of an earlier version lacks those that came since."""
+        return list(self._file.schema_arrow.names)
+
     def __len__(self) -> int:
         """Rows of the table."""
         return self.num_rows

@@ -4,14 +4,17 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import ray
 import ray.data
 from pydantic import Field
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mien.config import Config
 from mien.errors import MienError, PreflightError
 from mien.log import is_debug
+from mien.pipelines.tail import TailCallback
 
 UNSAFE_SWITCHES = (
     "RAY_DATA_ARROW_EXTENSION_SERIALIZATION_CLOUDPICKLE",
@@ -72,7 +75,7 @@ def session(config: ClusterConfig) -> Iterator[None]:
     try:
         with _quiet():
             _connect(config)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises a bare one where a node does not come up in time
         raise PreflightError(f"Ray does not start ({' '.join(str(error).split())[:300]}); run `mien doctor`") from error
     _set_up_ray_data()
     try:
@@ -95,6 +98,7 @@ def _quiet() -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of calls that nobody waits for, told as traces
     kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # the core announces its log level there
     try:
@@ -110,10 +114,17 @@ def _set_up_ray_data() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context._max_num_blocks_in_streaming_gen_buffer = _BLOCKS_AHEAD
+    context.custom_execution_callback_classes = [*{*context.custom_execution_callback_classes, TailCallback}]
     context.retried_io_errors = [*dict.fromkeys([*context.retried_io_errors, *GCS_ERRORS])]
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):
             handler.setLevel(logging.ERROR if is_debug() else logging.CRITICAL)
+
+
+def beside_driver() -> dict[str, Any]:
+    """Options of an actor that counts for a whole run: on another machine it would keep it busy, or go with it."""
+    node_id = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=True)}
 
 
 def is_local(config: ClusterConfig) -> bool:

@@ -8,18 +8,21 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from mien import schema
+from mien.clips.clip import why_unfit
 from mien.config import Config
 from mien.datasets.frames import Values, to_table
-from mien.errors import FaceError, LimitExceeded, MediaError, StorageError, Unavailable
+from mien.errors import ClipError, FaceError, LimitExceeded, MediaError, StorageError, Unavailable
 from mien.faces.crop import CropConfig, crop, crop_box, encode_jpeg, thumbnail
 from mien.faces.detect import Detector
 from mien.faces.follow import FacesConfig, Followed, TrackSummary, choose, follow
 from mien.faces.landmarks import Landmarker, LandmarksConfig, Mesh
 from mien.faces.track import TrackedFace
+from mien.pipelines.sound import AudioConfig, ClipSound, end_of, sound_of
 from mien.storage.source import Way, opened
+from mien.storage.tar import split_member
 from mien.storage.uri import Entry, is_bucket
 from mien.video.decode import Frame, Span, decode_clip
 from mien.video.limits import LimitsConfig, media_name
@@ -52,14 +55,19 @@ class CutConfig(Config):
     landmarks: LandmarksConfig | None = None
     """`true`, or settings: each crop gets 478 landmarks, 52 blendshapes and the head pose (model face_landmarker)."""
 
+    audio: AudioConfig | None = None
+    """`true`, or settings: the sound of each clip, aligned with its first frame."""
+
     num_thumbs: int = Field(8, ge=0, le=64)
     """Small pictures of the whole frame kept per clip, for the contact sheet; about twice as many at most."""
 
-    @field_validator("landmarks", mode="before")
+    @field_validator("landmarks", "audio", mode="before")
     @classmethod
-    def _switch(cls, value: Any) -> Any:
+    def _switch(cls, value: Any, about: ValidationInfo) -> Any:
         """`true` is the default settings, `false` is none."""
-        return {True: LandmarksConfig(), False: None}[value] if isinstance(value, bool) else value
+        if not isinstance(value, bool):
+            return value
+        return (LandmarksConfig() if about.field_name == "landmarks" else AudioConfig()) if value else None
 
 
 class CutClip(NamedTuple):
@@ -126,17 +134,22 @@ class Cutter:
         self._detector, self._landmarker = detector, landmarker
         self.thumbs = Thumbs(config.num_thumbs)
         """Of the clip that is being cut, or was cut last: a clip that fails has pictures, too."""
+        self.sound: ClipSound | None = None
+        """Of the clip that was cut last, if sound is asked for."""
 
     def __call__(self, clip: Mapping[str, Any]) -> CutClip:
         """Cut one row of the plan.
 
         Raises:
+            ClipError: The plan says that no clip can be made of the source.
             MediaError: The source cannot be read, has changed since it was planned, or has no frame in the span.
             LimitExceeded: The clip takes too long.
             FaceError: The faces do not meet the policy.
             Unavailable: The bucket did not answer.
         """
-        self.thumbs = Thumbs(self._config.num_thumbs)
+        self.thumbs, self.sound = Thumbs(self._config.num_thumbs), None
+        if why := why_unfit(clip):
+            raise ClipError(f"{clip['source_uri']}: {why}")
         uri, span = str(clip["source_uri"]), Span(clip["start_s"], clip["end_s"])
         planned = Entry(uri, clip["source_bytes"], clip["source_generation"])
         try:
@@ -145,7 +158,9 @@ class Cutter:
                 info = probe(source, self._limits)
                 if self._config.fetch == "auto" and is_cheaper_whole(planned, span, info):
                     source = stack.enter_context(opened(uri, planned, "whole"))
-                return CutClip(info, self._frames(source, span, clip["clip_id"]))
+                cut = self._cut(source, span)
+                self.sound = self._sound(source, span, info, cut)
+                return CutClip(info, cut.table(clip["clip_id"], self.sound))
         except Unavailable:
             raise  # says nothing of this clip
         except StorageError as error:
@@ -158,7 +173,7 @@ class Cutter:
             return self._config.fetch
         return "whole" if is_cheaper_whole(planned, span) else "ranges"
 
-    def _frames(self, source: str | BinaryIO, span: Span, clip_id: str) -> pa.Table:
+    def _cut(self, source: str | BinaryIO, span: Span) -> "_Cut":
         cut = _Cut(self._config, self._landmarker, self.thumbs)
         frames = decode_clip(source, span, fps=self._config.fps, limits=self._limits)
         frames = in_time(frames, media_name(source), self._timeout_s)
@@ -166,7 +181,14 @@ class Cutter:
             cut.add(followed)
         if not cut.pts:
             raise MediaError(f"{media_name(source)}: has no frame between {span.start_s:g} s and {span.end_s:g} s")
-        return cut.table(clip_id)
+        return cut
+
+    def _sound(self, source: str | BinaryIO, span: Span, info: VideoInfo, cut: "_Cut") -> ClipSound | None:
+        """After the pictures: their first time stamp is where it begins."""
+        if self._config.audio is None:
+            return None
+        times_s = np.array(cut.time_s)
+        return sound_of(source, times_s, end_of(span, info, times_s), self._config.audio, self._limits)
 
 
 def is_cheaper_whole(planned: Entry, span: Span, info: VideoInfo | None = None) -> bool:
@@ -174,7 +196,7 @@ def is_cheaper_whole(planned: Entry, span: Span, info: VideoInfo | None = None) 
 
     Reading on brings 4 MB a round trip: on a line of 100 MB/s with 30 ms to each answer 57 MB/s, so from 0.57 on.
     """
-    if not is_bucket(planned.name) or planned.size_bytes > _MAX_COPY_BYTES:
+    if not is_bucket(planned.name) or planned.size_bytes > _MAX_COPY_BYTES or split_member(planned.name):
         return False
     if info is None:
         return span.start_s <= 0 and math.isinf(span.end_s)
@@ -206,7 +228,7 @@ class _Cut:
     def __init__(self, config: CutConfig, landmarker: Landmarker | None, thumbs: Thumbs) -> None:
         self._config, self._landmarker, self._thumbs = config, landmarker, thumbs
         self.pts = list[int]()
-        self._time_s = list[float]()
+        self.time_s = list[float]()
         self._num_faces = list[int]()
         self._tracks = dict[int, TrackRows]()
         self._summary = TrackSummary()
@@ -215,7 +237,7 @@ class _Cut:
         """Append one frame and the crops of its faces."""
         frame, row = followed.frame, len(self.pts)
         self.pts.append(frame.pts)
-        self._time_s.append(frame.time_s)
+        self.time_s.append(frame.time_s)
         self._num_faces.append(followed.num_faces)
         self._thumbs.offer(row, frame)
         self._summary.add(followed)
@@ -233,20 +255,20 @@ class _Cut:
         track.crops.append(encode_jpeg(pixels, config.jpeg_quality) if config.encoding == "jpeg" else pixels)
         track.meshes.append(self._landmarker.detect(pixels) if self._landmarker else None)
 
-    def table(self, clip_id: str) -> pa.Table:
-        """Frames of the tracks that the policy keeps, one after the other."""
+    def table(self, clip_id: str, sound: ClipSound | None = None) -> pa.Table:
+        """Frames of the tracks that the policy keeps, one after the other; each with the sound of the clip."""
         kept = choose(self._config.faces, self._summary)
-        tables = [self._track_table(clip_id, number, self._tracks[track]) for number, track in enumerate(kept)]
+        tables = [self._track_table(clip_id, number, self._tracks[track], sound) for number, track in enumerate(kept)]
         return pa.concat_tables(tables)
 
-    def _track_table(self, clip_id: str, number: int, track: TrackRows) -> pa.Table:
+    def _track_table(self, clip_id: str, number: int, track: TrackRows, sound: ClipSound | None) -> pa.Table:
         """A row for every frame of the clip, also for those in which this track has no face."""
         length, rows = len(self.pts), np.array(track.rows)
         columns: dict[str, Values] = {
             "clip_id": [clip_id] * length,
             "track": np.full(length, number, np.int16),
             "pts": np.array(self.pts),
-            "time_s": np.array(self._time_s),
+            "time_s": np.array(self.time_s),
             "num_faces": np.array(self._num_faces),
             "thumb": self._thumbs.column(length),
             "face": _spread(length, rows, np.array([face.status for face in track.faces]), schema.FACE_NONE),
@@ -258,6 +280,8 @@ class _Cut:
         }
         if self._landmarker:
             columns |= _mesh_columns(length, rows, track.meshes)
+        if sound is not None:
+            columns["audio"] = sound.runs
         return to_table(columns)
 
     def _crop_column(self, length: int, rows: np.ndarray, crops: list[Any]) -> Values:

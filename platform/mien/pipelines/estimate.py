@@ -189,6 +189,8 @@ def _notes(config: Any, survey: Survey, trial: Trial) -> list[str]:
         notes.append(f"lengths from the headers of {num_open} of {survey.num_open} videos, by size")
     if config.workers.features.num_gpus and config.features and not trial.num_gpus:
         notes.append("features measured on CPU, since there is no GPU here: GPU-hours are unknown, and time is less")
+    if config.clips.kind == "scored":
+        notes.append("without the scoring of the candidates, which comes before and goes through the same models")
     if trial.failures:
         notes.append(
             f"{len(trial.failures)} more clips failed, and none is left out of the estimate: {trial.failures[0]}"

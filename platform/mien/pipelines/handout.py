@@ -4,24 +4,30 @@ Ray Data would queue every clip of a plan in the driver, since a row of the plan
 may keep in its object store: a million clips cost gigabytes there.
 """
 
+import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import ray
+import ray.data
+from ray.data._internal.execution.backpressure_policy import (
+    ENABLED_BACKPRESSURE_POLICIES,
+    ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY,
+    BackpressurePolicy,
+)
 
 from mien.datasets import ids, index
 from mien.datasets.index import read_parquet
+from mien.storage.commit import completion_generation
 from mien.storage.uri import Store, open_store
 
 SLICE_CLIPS = 1024
 """Clips that are handed out together at most."""
-AHEAD_CLIPS = 4096
-"""Clips that are handed out and not cut yet, before the next slice waits: four for each of a thousand workers."""
-
-_LOOK_EVERY_S = 0.2
+AHEAD_BLOCKS = 4096
+"""Groups of clips that wait for a worker at most: four for each of a thousand."""
 
 
 class Slice(NamedTuple):
@@ -52,6 +58,8 @@ class Pending(NamedTuple):
     """Where in the plan the others are."""
     started_at: float = 0.0
     """Unix time at which the run began to look."""
+    completion: int = 0
+    """Generation of the completion record then; 0 for none."""
 
     @property
     def num_left(self) -> int:
@@ -60,15 +68,15 @@ class Pending(NamedTuple):
 
 
 def pending(store: Store, retry_failed: bool) -> Pending:
-    """Set the plan against the commit records: two listings, and each file of both is read once."""
-    started_at, (made, failed) = time.time(), index.committed(store)
+    """Set the plan against the commit records: three listings, and each file of both is read once."""
+    started_at, completion, (made, failed) = time.time(), completion_generation(store), index.committed(store)
     skip = made if retry_failed else ids.distinct(np.concatenate([made, failed]))
     num_clips, total_s, left = 0, 0.0, list[Slice]()
     for part, part_left in left_slices(store, skip):
         num_clips += part.num_rows
         total_s += float(np.sum(part.column("end_s").to_numpy() - part.column("start_s").to_numpy()))
         left += part_left
-    return Pending(num_clips, total_s / max(1, num_clips), skip, left, started_at)
+    return Pending(num_clips, total_s / max(1, num_clips), skip, left, started_at, completion)
 
 
 def left_slices(store: Store, skip: np.ndarray) -> Iterator[tuple[pa.Table, list[Slice]]]:
@@ -83,75 +91,48 @@ def drop_done(plan: pa.Table, done: np.ndarray) -> pa.Table:
     return plan.filter(pa.array(~ids.are_among(ids.from_column(plan.column("clip_id")), done)))
 
 
-class HandOut:
-    """Reads slices, checked as every object is, and waits before each until few enough clips are on their way."""
+class HandOutStage:
+    """Slices in, the clips of them that are to be done out. The plan is read as every object is: checked."""
 
-    def __init__(
-        self,
-        store: Store,
-        done: np.ndarray,
-        num_ended: Callable[[], int | None],
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Take what tells how many clips this run has cut; None once nobody knows, and nothing waits any more."""
-        self._store, self._done, self._num_ended, self._sleep = store, done, num_ended, sleep
-        self._given = set[Slice]()
-        self._num_given = num_ended() or 0  # one that is started again in the middle of a run begins as if all were cut
-        self._file, self._rows = "", pa.table({})
+    def __init__(self, place: str, done: Any) -> None:
+        """Take the place of the dataset and a reference to the sorted ids that are done: they travel once."""
+        self._place, self._done = place, done
 
-    def __call__(self, wanted: Slice) -> pa.Table:
-        """The rows that are to be done; at once for a slice that was given before, since what was lost is waited for.
+    def __call__(self, wanted: pa.Table) -> Iterator[pa.Table]:
+        """Rows of the plan.
 
         Raises:
             DatasetError: The plan is gone or damaged.
             Unavailable: The bucket does not answer.
         """
-        if wanted.file != self._file:
-            self._file, self._rows = wanted.file, read_parquet(self._store, wanted.file)
-        rows = drop_done(self._rows.slice(wanted.start, wanted.stop - wanted.start), self._done)
-        if wanted not in self._given:
-            self._wait(rows.num_rows)
-            self._given.add(wanted)
-            self._num_given += rows.num_rows
-        return rows
-
-    def _wait(self, num_more: int) -> None:
-        while (num_ended := self._num_ended()) is not None:
-            if self._num_given + num_more - num_ended <= AHEAD_CLIPS:
-                return
-            self._sleep(_LOOK_EVERY_S)
+        for piece in (Slice(**row) for row in wanted.to_pylist()):
+            rows = _part(self._place, piece.file).slice(piece.start, piece.stop - piece.start)
+            yield drop_done(rows, ray.get(self._done))
 
 
-class HandOutStage:
-    """The same as Ray calls it: one actor that needs no CPU."""
-
-    def __init__(self, place: str, done: Any, tally: Any) -> None:
-        """Take the place of the dataset, and references to the sorted ids that are done and to the tally."""
-
-        def num_ended() -> int | None:
-            try:
-                return int(ray.get(tally.num_ended.remote()))
-            except ray.exceptions.RayError:
-                return None
-
-        self._hand_out = HandOut(open_store(place), ray.get(done), num_ended)
-
-    def __call__(self, wanted: pa.Table) -> Iterator[pa.Table]:
-        """Slices in, rows of the plan out."""
-        for row in wanted.to_pylist():
-            yield self._hand_out(Slice(**row))
+@functools.lru_cache(maxsize=1)
+def _part(place: str, file: str) -> pa.Table:
+    """One file of the plan, which never changes; a worker gets slices of the same one after another."""
+    return read_parquet(open_store(place), file)
 
 
-def handed_out(place: str, pending: Pending, tally: Any, per_task: int) -> Any:
-    """The clips that are pending as a Ray dataset in blocks of `per_task`; what cuts them tells the tally."""
+class AheadPolicy(BackpressurePolicy):  # type: ignore[misc]  # ray is not typed
+    """Lets a slice out only while few clips wait for a worker; Ray's own policies count bytes, and a plan has few."""
+
+    def can_add_input(self, op: Any) -> bool:
+        """Whether the operator may begin another task; Ray asks this of every one."""
+        if HandOutStage.__name__ not in op.name:
+            return True
+        num_coming = SLICE_CLIPS * (op.num_active_tasks() + 1)
+        num_waiting = sum(self._topology[after].total_enqueued_input_blocks() for after in op.output_dependencies)
+        return bool(num_waiting + num_coming <= AHEAD_BLOCKS)
+
+
+def handed_out(place: str, pending: Pending, per_task: int) -> Any:
+    """The clips that are pending as a Ray dataset, in blocks of `per_task`."""
+    policies = [*ENABLED_BACKPRESSURE_POLICIES, AheadPolicy]
+    ray.data.DataContext.get_current().set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, policies)
     slices = [piece._asdict() for piece in pending.slices]
-    # One actor without a CPU, since it waits while enough clips are on their way.
-    rows = ray.data.from_items(slices, override_num_blocks=max(1, len(slices))).map_batches(
-        HandOutStage,
-        fn_constructor_args=(place, ray.put(pending.skip), tally),
-        batch_size=None,
-        batch_format="pyarrow",
-        num_cpus=0,
-        compute=ray.data.ActorPoolStrategy(size=1),
-    )
+    rows = ray.data.from_items(slices, override_num_blocks=max(1, len(slices)))
+    rows = rows.map_batches(HandOutStage(place, ray.put(pending.skip)), batch_size=None, batch_format="pyarrow")
     return rows.repartition(target_num_rows_per_block=per_task)

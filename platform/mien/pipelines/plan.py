@@ -1,21 +1,27 @@
 """The plan: one row per clip, written before anything is decoded."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from mien.clips.clip import Source
+from mien.clips.annotations import AnnotationsConfig, Annotator
+from mien.clips.clip import Clip, Skipped, Source
+from mien.clips.rule import Probe, Rule, RuleConfig
 from mien.clips.sampling import ClipsConfig, WholeConfig
-from mien.clips.sources import Skipped, SourcesConfig, find_videos
+from mien.clips.search import require_found
+from mien.clips.sources import SourcesConfig, find_videos, first_video, names_root
 from mien.config import Config
 from mien.datasets import index
-from mien.errors import ConfigError, PreflightError
+from mien.errors import ConfigError, MediaError, NothingFound, PreflightError, StorageError, Unavailable
 from mien.log import logger, printable
 from mien.pipelines.cap import memory_cap
-from mien.storage.uri import Store
+from mien.storage.source import opened
+from mien.storage.uri import Entry, Store
 from mien.video.limits import LimitsConfig
-from mien.video.probe import probe
+from mien.video.probe import VideoInfo, probe
 
 _MAX_SKIPPED_SHOWN = 5
 NUM_SHOWN = 10
@@ -28,10 +34,15 @@ class PlanConfig(Config):
     """What is looked at: which videos, and which spans of them."""
 
     source: str = ""
-    """Folder of videos, one video, or a pattern such as `videos/*/front.mp4`. A run needs it."""
+    """Folder or prefix of videos, one video, a pattern such as `videos/*/front.mp4`, or a list of them: .txt with a
+    place a line; .csv, .jsonl or .parquet with the column source, and size_bytes, generation and duration_s where they
+    are known. A run needs it."""
 
     sources: SourcesConfig = SourcesConfig()
     """Which files are videos and who is in them."""
+
+    annotations: AnnotationsConfig = AnnotationsConfig()
+    """Who is in the videos, and which are left out for it."""
 
     clips: ClipsConfig = WholeConfig()
     """When in a video to look."""
@@ -47,19 +58,48 @@ class PlanReport(NamedTuple):
     num_sources: int
     num_skipped: int
     source_bytes: int
+    left_out: dict[str, int]
+    """Videos without a clip, by why."""
+    matches: dict[str, Any]
+    """What a keyword plan found; empty for the others."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return self._asdict()
 
+    def check(self, place: str) -> None:
+        """Every keyword must occur somewhere; `place` is what was planned.
+
+        Raises:
+            NothingFound: One does not; the others are planned.
+        """
+        check_matches(self.matches, place)
+
+
+def check_matches(matches: dict[str, Any], place: str) -> None:
+    """Hold what a keyword plan found against what was asked for.
+
+    Raises:
+        NothingFound: A keyword occurs nowhere.
+    """
+    if matches:
+        counts = {keyword: int(found["num_matches"]) for keyword, found in matches["keywords"].items()}
+        require_found(place, counts, int(matches["num_transcripts"]))
+
+
+Chooser = Callable[[Iterable[Source]], Iterator[Clip]]
+"""Turns sources into clips, in their order; it may look ahead."""
+
 
 class Planner:
     """Turns sources into plan rows, one at a time, and counts what it saw."""
 
-    def __init__(self, config: PlanConfig) -> None:
-        """Nothing is read yet."""
-        self._config = config
+    def __init__(self, config: PlanConfig, choose: Chooser | None = None) -> None:
+        """Nothing is read yet. `choose` takes the place of the rule of `clips` where that needs more than headers."""
+        self._config, self._choose = config, choose
         self._count = Counter[str]()
+        self._left_out = Counter[str]()
+        self._rule = Rule(RuleConfig())
         self._first = list[dict[str, Any]]()
         self._left = self._walk()
 
@@ -67,8 +107,9 @@ class Planner:
         """The first rows, which `rows` gives too: the sources are walked once, and only so far.
 
         Raises:
-            ConfigError: No source is given.
-            PreflightError: There is nothing at the source, or no video in it.
+            ConfigError: No source is given, or a file that the config names is damaged.
+            PreflightError: There is nothing at the source, or no video in it, or such a file is not there.
+            NothingFound: There is no clip in the videos.
         """
         self._first += islice(self._left, max(0, num_rows - len(self._first)))
         return self._first[:num_rows]
@@ -79,55 +120,103 @@ class Planner:
         yield from self._left
 
     def _walk(self) -> Iterator[dict[str, Any]]:
-        for found in _find(self._config):
+        config = self._config
+        root = names_root(_place(config), config.sources)
+        annotator = Annotator(config.annotations, root)
+        self._rule = config.clips.build(root)
+        sources = self._sources(annotator)
+        for clip in self._choose(sources) if self._choose else self._rule.walk(sources, self._probe_of):
+            self._count["clips"] += 1
+            yield clip.to_row()
+        annotator.finish()
+        self._rule.finish()
+        if not self._count["clips"]:
+            raise self._no_clip()
+
+    def _sources(self, annotator: Annotator) -> Iterator[Source]:
+        """The videos that are wanted, each with what is known of it."""
+        for found in find_videos(self._config.source, self._config.sources):
             if isinstance(found, Skipped):
                 self._skip(found)
-            else:
-                yield from self._clips(found)
+                continue
+            source = annotator(found)
+            self._left_out = annotator.left_out
+            self._count["videos"] += 1
+            if source is not None:
+                self._count.update(sources=1, bytes=source.size_bytes)
+                yield source
         hidden = self._count["skipped"] - _MAX_SKIPPED_SHOWN
         if hidden > 0:
             logger.info("skipped  %d more files that are no videos", hidden)
-        if not self._count["sources"]:
+        if not self._count["videos"]:
             raise _no_video(self._config)
 
     def report(self) -> PlanReport:
         """What was seen so far."""
         count = self._count
-        return PlanReport(count["clips"], count["sources"], count["skipped"], count["bytes"])
+        left_out = dict(self._left_out + self._rule.left_out)
+        counts = count["clips"], count["sources"], count["skipped"], count["bytes"]
+        return PlanReport(*counts, left_out, self._rule.found())
+
+    def _no_clip(self) -> NothingFound:
+        report = self.report()
+        reasons = ", ".join(f"{count} {why}" for why, count in report.left_out.items())
+        times = {how: count for how, count in report.matches.get("times", {}).items() if count}
+        told = f"; times of matches: {', '.join(f'{count} {how}' for how, count in times.items())}" if times else ""
+        return NothingFound(
+            f"{printable(self._config.source)}: no clip of kind {self._config.clips.kind} in {self._count['videos']} "
+            f"videos: {reasons or 'none has one'}{told}; nothing was written"
+        )
 
     def _skip(self, skipped: Skipped) -> None:
+        if skipped.path.endswith(self._rule.reads or "\n"):
+            return
         self._count["skipped"] += 1
         if self._count["skipped"] <= _MAX_SKIPPED_SHOWN:
             logger.info("skipped  %s: %s", printable(skipped.path), skipped.why)
 
-    def _clips(self, source: Source) -> Iterator[dict[str, Any]]:
-        self._count.update(sources=1, bytes=source.size_bytes)
-        for clip in self._config.clips.cut(source, self._probe):
-            self._count["clips"] += 1
-            yield clip.to_row()
+    def _probe_of(self, source: Source) -> Probe:
+        return partial(self._probe, source)
 
-    def _probe(self, uri: str) -> Any:
+    def _probe(self, source: Source, uri: str) -> VideoInfo:
+        del uri  # also of a member of a tar, or of an object: what opens it needs size and generation
         with memory_cap(_HEADER_BYTES):
-            return probe(uri, self._config.limits)
+            return probed(source, self._config.limits)
+
+
+def probed(source: Source, limits: LimitsConfig) -> VideoInfo:
+    """What a source says about itself, wherever it lies.
+
+    Raises:
+        MediaError: It cannot be read.
+        Unavailable: The bucket did not answer.
+    """
+    try:
+        with opened(source.uri, Entry(source.uri, source.size_bytes, source.generation)) as file:
+            return probe(file, limits)
+    except Unavailable:
+        raise
+    except StorageError as error:
+        raise MediaError(str(error)) from None
 
 
 def require_video(config: PlanConfig) -> Source:
     """Make sure that the source has a video, before anything is written; returns the first.
 
     Raises:
-        ConfigError: No source is given.
+        ConfigError: No source is given, or a list of them is damaged.
         PreflightError: There is nothing at the source, or no video in it.
     """
-    for found in _find(config):
-        if isinstance(found, Source):
-            return found
-    raise _no_video(config)
+    first = first_video(_place(config), config.sources)
+    if first is None:
+        raise _no_video(config)
+    return first
 
 
-def _find(config: PlanConfig) -> Iterator[Source | Skipped]:
+def _place(config: PlanConfig) -> str:
     if not config.source:
         raise ConfigError("source: is required; add it to the file or as source=PLACE")
-    return find_videos(config.source, config.sources)
+    return config.source
 
 
 def _no_video(config: PlanConfig) -> PreflightError:
@@ -139,9 +228,17 @@ def _no_video(config: PlanConfig) -> PreflightError:
 
 
 def write_plan(planner: Planner, store: Store) -> PlanReport:
-    """Plan every source and write plan/*.parquet below the store."""
-    index.write_plan(store, planner.rows())
+    """Plan every source and write plan/*.parquet below the store, and what was found if keywords were looked for."""
+    index.write_plan(store, _rows_then_matches(planner, store))
     return planner.report()
+
+
+def _rows_then_matches(planner: Planner, store: Store) -> Iterator[dict[str, Any]]:
+    """Rows for a plan that does not stand before its end, and so not without the matches beside it."""
+    yield from planner.rows()
+    matches = planner.report().matches
+    if matches:
+        store.replace(index.MATCHES, json.dumps(matches, indent=1, ensure_ascii=False).encode())
 
 
 def preview_plan(
@@ -149,6 +246,8 @@ def preview_plan(
 ) -> tuple[PlanReport, list[dict[str, Any]]]:
     """The same plan without writing it, for `--dry-run`: the report and the first rows; `watch` is shown every row."""
     planner = Planner(config)
+    if config.clips.kind == "scored":
+        logger.info("scoring  left out of a look: what is shown are candidates, as many as would be kept at most")
     first = planner.first(num_rows)
     for row in planner.rows():
         if watch is not None:
@@ -168,4 +267,4 @@ def standing_plan(store: Store, num_rows: int = NUM_SHOWN) -> tuple[PlanReport, 
             if uri != last_source:
                 count.update(sources=1, bytes=size_bytes)
             last_source = uri
-    return PlanReport(count["clips"], count["sources"], 0, count["bytes"]), first
+    return PlanReport(count["clips"], count["sources"], 0, count["bytes"], {}, index.read_matches(store)), first

@@ -5,6 +5,7 @@ import sys
 from typing import Annotated, Any
 
 import ray
+import ray.data
 from pydantic import Field, field_validator
 
 from mien.config import Config
@@ -35,7 +36,8 @@ class PoolConfig(Config):
     """Labels that a machine must have, such as `market=spot` or `ray.io/accelerator-type=A100`; any by default."""
 
     min_workers: int | None = Field(None, ge=1)
-    """Workers that are always there (features); without it as many as the cluster holds when the run starts."""
+    """Workers that are there to the end (features), also at the tail; without it one, so that machines which have no
+    more to do can be given back. A run starts with as many as half of the cluster holds."""
 
     max_workers: int | None = Field(None, ge=1)
     """Workers at most; without it as many as the cluster, while it grows, has room for (features on a local Ray: as
@@ -101,9 +103,23 @@ def num_to_start(pool: PoolConfig) -> int:
     return pool.min_workers or max(1, min([*fitting, pool.max_workers or sys.maxsize]))
 
 
-def num_at_most(cluster: ClusterConfig, pool: PoolConfig) -> int | None:
-    """Where a pool stops growing; None for never: a local Ray has no more cores than it started with."""
-    return pool.max_workers or (num_to_start(pool) if is_local(cluster) else None)
+def num_that_fit(pool: PoolConfig) -> int:
+    """As many as the machines there hold when nothing else runs, within what the pool allows; at least one."""
+    needs = {"CPU": pool.num_cpus, "GPU": pool.num_gpus, "memory": (pool.memory_gb or 0) * 1e9}
+    rooms = [
+        min([int(machine.get(name, 0) / need) for name, need in needs.items() if need], default=1)
+        for machine in _machines(pool)
+    ]
+    return max(1, min(max(sum(rooms), pool.min_workers or 1), pool.max_workers or sys.maxsize))
+
+
+def actor_pool(cluster: ClusterConfig, pool: PoolConfig) -> ray.data.ActorPoolStrategy:
+    """Actors of a stage: a local Ray has no more cores than it started with, a cluster grows and is given back."""
+    num = num_to_start(pool)
+    if is_local(cluster):
+        return ray.data.ActorPoolStrategy(min_size=num, max_size=pool.max_workers or num)
+    least = pool.min_workers or 1
+    return ray.data.ActorPoolStrategy(min_size=least, max_size=pool.max_workers, initial_size=max(least, num))
 
 
 def clips_per_task(num_clips: int, mean_s: float) -> int:

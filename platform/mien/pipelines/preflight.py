@@ -8,13 +8,19 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from mien import assets
 from mien.config import fingerprint
-from mien.errors import ConfigError, MienError, PreflightError, StorageError
+from mien.errors import ConfigError, MienError, PreflightError, StorageError, Unavailable
 from mien.features.registry import Resolved, resolve
 from mien.log import logger
 from mien.pipelines.plan import require_video
 from mien.storage.source import opened
+from mien.storage.tar import is_tar
 from mien.storage.uri import Entry, Store, canonical, contains, is_bucket, open_store
 from mien.video.limits import missing_decoders
+
+PROBE = ".probe-"
+"""Beginning of the name of a small object that is written on trial and deleted again."""
+
+_MAX_PROBES = 5
 
 
 class Check(NamedTuple):
@@ -102,7 +108,7 @@ def _require_places(config: Any) -> None:
 def _source(config: Any) -> str:
     """There is a video, and it may be listed; in a bucket, where one right is for all, it may be read as well."""
     first = require_video(config)
-    if is_bucket(first.uri) and first.size_bytes:
+    if is_bucket(first.uri) and first.size_bytes and not is_tar(first.uri):  # a damaged tar has been read
         with opened(first.uri, Entry(first.uri, first.size_bytes, first.generation)) as file:
             cast("BinaryIO", file).read(1)
     return _place(canonical(config.source))
@@ -110,10 +116,9 @@ def _source(config: Any) -> str:
 
 def _output(store: Store, min_free_gb: float) -> str:
     """Write, read, list and delete a small object, and look at the free space that a shard needs before it is sent."""
-    name = f".probe-{fingerprint({'output': store.uri})[:8]}"
+    name = f"{PROBE}{fingerprint({'output': store.uri})[:8]}"
     try:
-        store.replace(name, b"mien")
-        if store.read(name) != b"mien":
+        if _written(store, name) != b"mien":
             raise StorageError(f"{store.uri}: what was written reads back differently")
         next(store.list(), None)
         store.delete(name)
@@ -128,6 +133,19 @@ def _output(store: Store, min_free_gb: float) -> str:
             "free some space or set min_free_gb"
         )
     return f"{_place(store.uri)}, {free_gb:.0f} GB free in {folder}"
+
+
+def _written(store: Store, name: str) -> bytes:
+    """Write a small object and read it back; another run that starts at the same moment may delete it in between."""
+    for _ in range(_MAX_PROBES):
+        store.replace(name, b"mien")
+        try:
+            return store.read(name)
+        except Unavailable:
+            raise
+        except StorageError as error:
+            failure = error
+    raise failure
 
 
 def _place(uri: str) -> str:

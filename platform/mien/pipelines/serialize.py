@@ -3,11 +3,12 @@
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import ray
 import ray.data
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import mien
 from mien import assets
@@ -28,14 +29,23 @@ from mien.errors import (
 from mien.features.registry import ExtractorConfig, Resolved
 from mien.log import logger
 from mien.pipelines import stages
-from mien.pipelines.cluster import ClusterConfig, cause_of, session
+from mien.pipelines.cluster import ClusterConfig, beside_driver, cause_of, session
 from mien.pipelines.cut import CutConfig
 from mien.pipelines.estimate import EstimateConfig
 from mien.pipelines.handout import Pending, handed_out, pending
-from mien.pipelines.plan import NUM_SHOWN, PlanConfig, Planner, PlanReport, preview_plan, write_plan
-from mien.pipelines.pools import CutPoolConfig, PoolConfig, clips_per_task, num_at_most, num_to_start, require_room
-from mien.pipelines.preflight import Ready, preflight, require_output
+from mien.pipelines.plan import (
+    NUM_SHOWN,
+    PlanConfig,
+    Planner,
+    PlanReport,
+    check_matches,
+    preview_plan,
+    write_plan,
+)
+from mien.pipelines.pools import CutPoolConfig, PoolConfig, actor_pool, clips_per_task, require_room
+from mien.pipelines.preflight import PROBE, Ready, preflight, require_output
 from mien.pipelines.progress import Progress
+from mien.pipelines.scored_plan import is_scored, scored_clips
 from mien.pipelines.sink import ShardSink, Target
 from mien.pipelines.tally import Tally
 from mien.storage import lease
@@ -45,7 +55,7 @@ from mien.storage.uri import Store, canonical, open_store
 _NOT_IDENTITY = {"output", "cluster", "workers", "max_failed", "card", "preview", "min_free_gb", "fetch", "estimate"}
 """Keys that do not change what is in the dataset: they may differ when a run is resumed."""
 
-_TRAILS = (audit.FOLDER, publish.NOTES)
+_TRAILS = (audit.FOLDER, publish.NOTES, PROBE)
 """What stays when a dataset is started over, and makes no dataset by itself."""
 
 _MAX_FAILURES_SHOWN = 10
@@ -59,6 +69,9 @@ class WorkersConfig(Config):
 
     cut: CutPoolConfig = CutPoolConfig()
     """Decode, detect, crop and landmarks, one clip at a time, in one task."""
+
+    score: CutPoolConfig = CutPoolConfig()
+    """Scoring of candidates while the plan is made (clips.kind=scored): decoder, detector and extractor in an actor."""
 
     features: PoolConfig = PoolConfig(num_cpus=0.5)
     """The extractor, in actors that keep the network loaded. They hold their CPUs to the end, so that half a CPU each
@@ -108,6 +121,12 @@ class SerializeConfig(PlanConfig, CutConfig):
     estimate: EstimateConfig = EstimateConfig()
     """What `mien plan` tries, and the cluster it estimates for."""
 
+    @model_validator(mode="after")
+    def _scored_by_features(self) -> Self:
+        if is_scored(self) and self.features is None:
+            raise ValueError("clips.kind: scored needs an extractor; add features.kind=dinov2, vit or clip_vit")
+        return self
+
     def identity(self) -> dict[str, Any]:
         """The keys that decide what is written, with the source spelled canonically."""
         values = {key: value for key, value in self.dump().items() if key not in _NOT_IDENTITY}
@@ -127,6 +146,8 @@ class SerializeReport(NamedTuple):
     """Unix time at which execution began; 0 if there was nothing to do."""
     first_clip_at: float = 0.0
     """Unix time at which the first clip was finished; 0 if none was."""
+    matches: dict[str, Any] | None = None
+    """What a keyword plan found; empty for the others."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
@@ -134,19 +155,21 @@ class SerializeReport(NamedTuple):
 
     def summary(self) -> dict[str, Any]:
         """What a person wants to read of it."""
-        return {key: value for key, value in self._asdict().items() if not key.endswith("_at")}
+        hidden = ("executed_at", "first_clip_at", "matches")
+        return {key: value for key, value in self._asdict().items() if key not in hidden}
 
     def check(self, max_failed: float) -> None:
-        """Hold the share of failed clips against what is tolerated.
+        """Hold the share of failed clips against what is tolerated, and what was found against what was looked for.
 
         Raises:
-            TooManyFailures: It is larger.
+            TooManyFailures: It is larger, or a keyword occurs nowhere (NothingFound).
         """
         if self.num_failed > max_failed * self.num_clips:
             raise TooManyFailures(
                 f"{self.path}: finished, but {self.num_failed} of {self.num_clips} clips failed (tolerated: "
                 f"max_failed={max_failed:g}); see {index.FAILURES} and {publish.FAILURE_GALLERY}"
             )
+        check_matches(self.matches or {}, f"{self.path}: finished")
 
 
 def serialize(config: SerializeConfig, *, fresh: bool = False, retry_failed: bool = False) -> SerializeReport:
@@ -167,6 +190,7 @@ def run(
 
     Raises:
         PreflightError: A source, model or right is missing; nothing was started.
+        NothingFound: The videos hold no clip; nothing was started.
         RefusedError: The output was made with another config or holds something else, or another run is at work on it.
         StorageError: The output could not be written; what was committed stays, the same command resumes.
     """
@@ -176,8 +200,10 @@ def run(
     with lease.held(store, take_over=take_over):
         if fresh and standing:
             publish.remove(store)
-        _plan_once(config, store)
-        return _make(config, store, ready, retry_failed)
+        plans_on_ray = is_scored(config) and not index.plan_files(store)
+        with session(config.cluster) if plans_on_ray else contextlib.nullcontext():  # one for the plan and the clips
+            _plan_once(config, store, ready)
+            return _make(config, store, ready, retry_failed)
 
 
 def _make(config: SerializeConfig, store: Store, ready: Ready, retry_failed: bool) -> SerializeReport:
@@ -191,7 +217,8 @@ def _make(config: SerializeConfig, store: Store, ready: Ready, retry_failed: boo
     }
     dataset = publish.publish(store, config.card, config.preview, provenance)
     store.clear_scratch()
-    return _report(dataset)._replace(executed_at=times[0], first_clip_at=times[1])
+    matches = index.read_matches(store)
+    return _report(dataset)._replace(executed_at=times[0], first_clip_at=times[1], matches=matches)
 
 
 def plan(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[str, Any]]] | None:
@@ -202,6 +229,7 @@ def plan(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[s
 
     Raises:
         PreflightError: The output cannot be written, or the source holds no video.
+        NothingFound: The videos hold no clip.
         RefusedError: The output was made with another config, or holds something else.
         DatasetError: An erasure was interrupted there.
     """
@@ -209,14 +237,20 @@ def plan(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[s
     return _plan_once(config, store)
 
 
-def _plan_once(config: SerializeConfig, store: Store) -> tuple[PlanReport, list[dict[str, Any]]] | None:
-    planner, first = Planner(config), list[dict[str, Any]]()
-    if not index.plan_files(store):
-        first = planner.first(NUM_SHOWN)  # before the output is claimed: there may be no video
+def _plan_once(
+    config: SerializeConfig, store: Store, ready: Ready | None = None
+) -> tuple[PlanReport, list[dict[str, Any]]] | None:
+    has_plan, chooser = bool(index.plan_files(store)), None
+    if is_scored(config) and not has_plan:
+        chooser = partial(scored_clips, config, ready or preflight(config, writes=False))
+    planner = Planner(config, chooser)
+    if not has_plan and chooser is None:
+        planner.first(NUM_SHOWN)  # before the output is claimed: there may be no video
     _claim(config, store)
     publish.require_settled(store)
-    if index.plan_files(store):
+    if has_plan or index.plan_files(store):
         return None
+    first = planner.first(NUM_SHOWN)
     report = write_plan(planner, store)
     logger.info("plan     %d clips from %d videos", report.num_clips, report.num_sources)
     return report, first
@@ -271,7 +305,8 @@ def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_fail
         with session(config.cluster):
             for stage in stages.names(config):
                 require_room(config.cluster, stage, getattr(config.workers, stage))
-            tally = ray.remote(Tally).options(num_cpus=0).remote(stages.names(config))
+            # begins again at zero if Ray ends it for memory: without it no clip that ends its workers is given up
+            tally = ray.remote(Tally).options(**beside_driver(), max_restarts=-1).remote(stages.names(config))
             progress = Progress(tally, left.num_clips, len(left.skip))
             with progress.shown():
                 _run_graph(config, store, ready, left, tally)
@@ -285,8 +320,8 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
     """The pipeline as a diagram."""
     cut, features = config.workers.cut, config.workers.features
     per_task = config.workers.clips_per_task or clips_per_task(left.num_left, left.mean_s)
-    # 1:N slice of the plan → groups of clips that are not done, as fast as they are cut.
-    clips = handed_out(store.uri, left, tally, per_task)
+    # 1:N slice of the plan → clips that are not done, in groups, a few ahead of the workers.
+    clips = handed_out(store.uri, left, per_task)
     # 1:1 clip → all frames of its face tracks, as one row that is never split. One decoder thread, so one CPU.
     clips = clips.map_batches(
         stages.CutStage(config, ray.put(ready.models), tally),
@@ -306,13 +341,11 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
             batch_size=None,  # what one task cut
             batch_format="pyarrow",
             **features.demands,
-            compute=ray.data.ActorPoolStrategy(
-                min_size=num_to_start(features), max_size=num_at_most(config.cluster, features)
-            ),
+            compute=actor_pool(config.cluster, features),
         )
     # N:1 clips → one shard with one commit record. Waits for the disk, so it needs no CPU of its own.
     metadata = {"version": mien.__version__, "models": _model_facts(ready.models, extractor)}
-    target = Target(store.uri, new_write_id(), config.format, metadata, left.started_at)
+    target = Target(store.uri, new_write_id(), config.format, metadata, left.started_at, left.completion)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
 
 

@@ -18,12 +18,15 @@ from mien.datasets.effort import Busy, Stopwatch, add_to
 from mien.datasets.formats import FormatConfig, open_shard
 from mien.datasets.frames import checksums, deserialize, tracks, values_of
 from mien.datasets.shard import ShardWriter
-from mien.errors import DatasetError
+from mien.datasets.sound import join
+from mien.errors import DatasetError, RefusedError
 from mien.log import printable
+from mien.pipelines.sound import SOUND_FILE
 from mien.schema import FACE_DETECTED
-from mien.storage.commit import data_name, new_write_id, publish_shard
+from mien.storage.commit import completion_generation, data_name, digest, new_write_id, publish_shard
 from mien.storage.local import translated
-from mien.storage.uri import open_store
+from mien.storage.uri import Store, open_store
+from mien.video.audio import AudioClip, write_audio
 
 # A clip crosses from stage to stage as one row: never split, never apart from its failure.
 CLIP, FRAMES, FAILURE = "clip", "frames", "failure"
@@ -71,6 +74,8 @@ class Target(NamedTuple):
     """Written into every shard."""
     started_at: float = 0.0
     """Unix time at which the run began."""
+    completion: int | None = None
+    """Generation of the completion record when the run looked what is left; None asks nothing of it."""
 
 
 class ShardSink(Datasink[None]):  # type: ignore[misc]  # ray is not typed
@@ -103,27 +108,46 @@ def write_clips(
     clips: Iterable[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]],
     names: Callable[[], str] = new_write_id,
     clock: Callable[[], float] = time.time,
+    store: Store | None = None,
 ) -> None:
     """Write, verify, publish and commit one shard; does nothing for no clips.
 
+    Args:
+        target: Where, and how.
+        clips: JSON of each clip, its frames as Arrow IPC, and its failure or nothing.
+        names: Gives names that no other attempt has.
+        clock: Tells the time of the commit.
+        store: What to write with, if not the store at the target's place.
+
     Raises:
+        RefusedError: Another run has finished the dataset since this one began; nothing was written.
         StorageError: The store refused; nothing was committed, or it is unknown (CommitUnknown).
     """
     watch = Stopwatch()
-    store = open_store(target.root)
+    store = store or open_store(target.root)
     scratch = store.scratch()
     try:
         draft = ShardDraft(scratch, names(), target)
-        with translated(target.root):
+        with translated(scratch.parent):  # for a bucket this is a disk of this machine, not the output
             draft.fill(clips)
         if not draft.clip_ids:
             return
         record: dict[str, Any] = {"samples": draft.samples, "failures": draft.failures}
         record |= {"models": target.metadata.get("models", {}), "effort": draft.effort(watch.read())}
         record |= {"run_id": target.run_id, "started_at": target.started_at, "finished_at": clock()}
-        publish_shard(store, draft.shard, draft.write_id, draft.path if draft.samples else None, record)
+        data = draft.path if draft.samples else None
+        _require_unfinished(store, target)
+        publish_shard(store, draft.shard, draft.write_id, data, record, draft.sounds())
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _require_unfinished(store: Store, target: Target) -> None:
+    """A courtesy, as the lease is: who wakes up late need not add to a finished dataset what its index never names."""
+    if target.completion is not None and completion_generation(store) != target.completion:
+        raise RefusedError(
+            f"{target.root}: another run took over and has finished it, so this one stopped; what is committed stays"
+        )
 
 
 class ShardDraft:
@@ -135,6 +159,14 @@ class ShardDraft:
         self.samples = list[dict[str, Any]]()
         self.failures = list[dict[str, Any]]()
         self._busy, self._hosts = dict[str, Busy](), set[str]()
+        self._sounds = dict[str, Path]()  # clip -> local file
+
+    def sounds(self) -> dict[str, Path]:
+        """Sound files of clips that keep it apart from the shard, by the names that they get."""
+        return {self._sound_name(path): path for path in self._sounds.values()}
+
+    def _sound_name(self, path: Path) -> str:
+        return data_name(self.shard, self.write_id, f"-{path.name}")
 
     def effort(self, write: Busy) -> dict[str, Any]:
         """What the clips took, for the commit record, and what writing them took."""
@@ -161,11 +193,17 @@ class ShardDraft:
                 self.failures.append(failure)
                 continue
             writer = writer or self._target.format.writer(self.path, self._target.metadata)
-            self._add(writer, clip, deserialize(payload))
+            rows = deserialize(payload)
+            suffix = clip.pop(SOUND_FILE, "")
+            if suffix:
+                clip, rows = self._apart(clip, rows, suffix)
+            self._add(writer, clip, rows)
         if writer is not None:
             name = data_name(self.shard, self.write_id, self.path.suffix)
             for sample in self.samples:
                 sample["file"] = name
+                if sample["clip_id"] in self._sounds:
+                    sample["audio_file"] = self._sound_name(self._sounds[sample["clip_id"]])
             writer.close(self.samples)
             self._verify()
 
@@ -173,6 +211,17 @@ class ShardDraft:
         for track, rows in tracks(frames):
             start, stop = writer.add(rows)
             self.samples.append({**clip, **sample_row(track, rows), "row_start": start, "row_stop": stop})
+
+    def _apart(self, clip: dict[str, Any], frames: pa.Table, suffix: str) -> tuple[dict[str, Any], pa.Table]:
+        """Move the sound of a clip, which all its tracks have, into a file of its own."""
+        if clip["audio_rate_hz"]:
+            path = self.path.with_name(f"{clip['clip_id']}{suffix}")
+            _, first = next(tracks(frames))
+            samples = join(values_of(first, "audio"), clip["audio_channels"])
+            write_audio(AudioClip(samples, clip["audio_rate_hz"]), path)
+            self._sounds[clip["clip_id"]] = path
+            clip = {**clip, "audio_sha256": digest(path).sha256}
+        return clip, frames.drop_columns(["audio"])
 
     def _verify(self) -> None:
         """What a reader gets must be what was given: all row counts, and two columns by their checksums."""

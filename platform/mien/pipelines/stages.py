@@ -31,7 +31,7 @@ CUT, FEATURES = "cut", "features"
 MAX_DEATHS = 3
 """Workers that a clip may cost; a machine that is taken away looks the same, so one is too few."""
 
-_HARD = 2.0
+HARD = 2.0
 """Of its time a clip may take this much before its process is ended: by then it has met no frame to stop at."""
 
 
@@ -52,7 +52,7 @@ class CutStage:
         for clip in plan.to_pylist():
             started = time.perf_counter()
             num_deaths = _begin(self._tally, clip) - 1
-            with process_ends_after(_HARD * self._config.workers.clip_timeout_s):
+            with process_ends_after(HARD * self._config.workers.clip_timeout_s):
                 row, num_frames, failure = self.cut(clip) if num_deaths < MAX_DEATHS else quarantined(clip, num_deaths)
             self._tally.end.remote(clip["clip_id"])
             self._tally.add.remote(CUT, num_frames, time.perf_counter() - started, failure, _worker())
@@ -109,11 +109,13 @@ def cut_row(cutter: Cutter, clip: Mapping[str, Any], max_bytes: int | None = Non
         with memory_cap(max_bytes):
             cut = cutter(clip)
             frames = serialize(cut.frames)
+            facts = {**_facts(cut.info), **(cutter.sound.facts if cutter.sound else {})}
     except MemoryError:
         reason = "needs more memory than workers.cut.clip_memory_gb; plan shorter clips, or raise it and --retry-failed"
         failure = failure_of(clip, CUT, LimitExceeded(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())
-    except (MediaError, FaceError) as error:
-        stage = "decode" if isinstance(error, MediaError) else "faces"
+    except ClipError as error:
+        kinds = {"decode": MediaError, "faces": FaceError, "plan": ClipError}
+        stage = next(stage for stage, kind in kinds.items() if isinstance(error, kind))
         failure = failure_of(clip, stage, error, cutter.thumbs.middle())
     except Unavailable:
         raise
@@ -121,7 +123,7 @@ def cut_row(cutter: Cutter, clip: Mapping[str, Any], max_bytes: int | None = Non
         reason = f"{type(defect).__name__}: {defect}; a defect of mien, please report it"
         failure = failure_of(clip, CUT, ClipError(f"{clip['source_uri']}: {reason}"), cutter.thumbs.middle())
     else:
-        return crossing_row(spent({**clip, **_facts(cut.info)}, CUT, watch.read()), frames), cut.frames.num_rows, ""
+        return crossing_row(spent({**clip, **facts}, CUT, watch.read()), frames), cut.frames.num_rows, ""
     return crossing_row(spent(clip, CUT, watch.read()), failure=failure), 0, failure["error"]
 
 

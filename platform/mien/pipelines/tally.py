@@ -71,7 +71,6 @@ class Tally:
         self._last_failure = ""
         self._begun = dict[str, _Begun]()
         self._most_begun = 0
-        self._num_ended = 0
         self._seen_at = {stage: dict[str, float]() for stage in stages}
         self._durations_s = deque[float](maxlen=_NUM_DURATIONS)
         self._metrics = _Metrics()
@@ -88,12 +87,7 @@ class Tally:
         """The worker survived the clip, whatever came of it."""
         begun = self._begun.pop(clip_id, None)
         if begun:
-            self._num_ended += 1
             self._durations_s.append(self._clock() - begun.since)
-
-    def num_ended(self) -> int:
-        """Clips that were taken and ended; one whose result was lost with its machine counts again."""
-        return self._num_ended
 
     def add(self, stage: str, frames: int, busy_s: float, failure: str, worker: str = "") -> None:
         """One clip went through a stage, or failed there with a message."""

@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -83,7 +84,14 @@ def _shard_of(data: str) -> str:
     return re.split(r"[-.]", PurePosixPath(data).name, maxsplit=1)[0]
 
 
-def publish_shard(store: Store, shard: str, write_id: str, draft: Path | None, record: Mapping[str, Any]) -> bool:
+def publish_shard(
+    store: Store,
+    shard: str,
+    write_id: str,
+    draft: Path | None,
+    record: Mapping[str, Any],
+    beside: Mapping[str, Path] = MappingProxyType({}),
+) -> bool:
     """One attempt at a shard: its data under a name of its own, then its record; a loser removes its data.
 
     Args:
@@ -92,6 +100,7 @@ def publish_shard(store: Store, shard: str, write_id: str, draft: Path | None, r
         write_id: Names this attempt, and no other.
         draft: The finished local file, or None if there are only failures.
         record: What the commit record says besides shard, write id and files.
+        beside: Other finished files of this attempt, by the names that `data_name` gives them.
 
     Returns:
         True if the record that stands is of this attempt, False if another attempt was first.
@@ -101,10 +110,10 @@ def publish_shard(store: Store, shard: str, write_id: str, draft: Path | None, r
         StorageError: The data or the record are not there, and may still appear; nothing was deleted.
     """
     files = []
-    if draft is not None:
-        name = data_name(shard, write_id, draft.suffix)
-        store.publish(draft, name)
-        files.append({"name": name, **digest(draft)._asdict()})
+    main = {} if draft is None else {data_name(shard, write_id, draft.suffix): draft}
+    for name, path in {**main, **beside}.items():
+        store.publish(path, name)
+        files.append({"name": name, **digest(path)._asdict()})
     if commit(store, shard, write_id, {"files": files, **record}):
         return True
     for file in files:
@@ -251,6 +260,11 @@ def _has_lost(store: Store, data: str) -> bool:
     if not any(entry.name == name for entry in store.list(name)):
         return False
     return data not in {file["name"] for file in read_commit(store, name)["files"]}
+
+
+def completion_generation(store: Store) -> int:
+    """Generation of the completion record; 0 while the dataset is unfinished."""
+    return next((entry.generation for entry in store.list(COMPLETE) if entry.name == COMPLETE), 0)
 
 
 def read_completion(store: Store) -> dict[str, Any] | None:

@@ -80,6 +80,10 @@ class FaultyStore:
         """See `Store`."""
         return self._look("fetch", name, partial(self._store.fetch, name))
 
+    def stat(self, name: str) -> Entry:
+        """See `Store`."""
+        return self._look("stat", name, partial(self._store.stat, name))
+
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """See `Store`; the listing is made at once."""
         return iter(self._look("list", prefix, lambda: tuple(self._store.list(prefix))))

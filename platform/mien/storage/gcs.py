@@ -19,6 +19,7 @@ from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
 from mien.errors import AlreadyExists, StorageError
+from mien.storage import local
 from mien.storage.gcs_client import bounds, client, pinned, project, translated
 from mien.storage.uri import GCS, Entry
 
@@ -79,7 +80,8 @@ class GcsStore:
     def fetch(self, name: str) -> Path:
         """A checked local copy; the last few are kept while the process lives."""
         entry = self.stat(name)
-        return _copies().get(self, name, entry.generation)
+        with local.translated(tempfile.gettempdir()):
+            return _copies().get(self, name, entry.generation)
 
     def download(self, name: str, path: Path, generation: int | None = None) -> None:
         """Write one object to a local file, checked."""
@@ -127,7 +129,8 @@ class GcsStore:
 
     def scratch(self) -> Path:
         """A new local folder."""
-        return Path(tempfile.mkdtemp(prefix="mien-"))
+        with local.translated(tempfile.gettempdir()):
+            return Path(tempfile.mkdtemp(prefix="mien-"))
 
     def clear_scratch(self) -> None:
         """Nothing unfinished is ever in a bucket: an object appears whole."""
@@ -138,11 +141,15 @@ class GcsStore:
     def _blob(self, name: str, generation: int | None = None) -> storage.Blob:
         return client().bucket(self._bucket).blob(self._prefix + name, generation=generation)
 
-    def _holds(self, name: str, path: Path) -> bool:
-        """Whether the object has the bytes of a local file."""
+    def has(self, name: str, size_bytes: int, crc32c: str) -> bool:
+        """Whether an object is there with this size and sum, as the service states them; 8 hex characters."""
         with translated(self._name(name)):
             blob = client().bucket(self._bucket).get_blob(self._prefix + name, **bounds())
-        return blob is not None and blob.size == path.stat().st_size and blob.crc32c == _crc32c(path)
+        return blob is not None and blob.size == size_bytes and base64.b64decode(blob.crc32c or "").hex() == crc32c
+
+    def _holds(self, name: str, path: Path) -> bool:
+        """Whether the object has the bytes of a local file."""
+        return self.has(name, path.stat().st_size, _crc32c(path))
 
 
 def _intact(download: Callable[[], T]) -> T:
@@ -154,12 +161,12 @@ def _intact(download: Callable[[], T]) -> T:
 
 
 def _crc32c(path: Path) -> str:
-    """CRC32C of a file in the form of the service."""
+    """CRC32C of a file, 8 hex characters."""
     checksum = google_crc32c.Checksum()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             checksum.update(chunk)
-    return base64.b64encode(checksum.digest()).decode()
+    return str(checksum.hexdigest().decode())
 
 
 class _Copies:

@@ -9,6 +9,7 @@ import datetime
 import functools
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,9 @@ _REMEDY = {
     401: "the credentials are refused; run `gcloud auth application-default login`, or check the service account",
     404: "does not exist",
 }
+
+_USED_UP = re.compile(r"\b(quotaExceeded|(userR|r)ateLimitExceeded)\b")
+"""Reasons of a 403 that a right would not help: the service words a quota that is used up like that, or as a 429."""
 
 
 class EmulatorCredentials(google.auth.credentials.Credentials):  # type: ignore[misc]  # google.auth is not typed
@@ -129,6 +133,10 @@ def _status(error: Exception) -> int | None:
 
 def _storage_error(uri: str, error: Exception) -> StorageError:
     status = _status(error)
+    cause = getattr(error, "cause", None) or error
+    if _is_used_up(cause):
+        advice = "wait, or ask for more in the console of the project, and run the same command, it resumes"
+        return Unavailable(f"{uri}: a quota of the project is used up ({_said(cause)}); {advice}")
     if status == exceptions.Forbidden.code:
         advice = "grant the role storage.objectUser on the bucket (reading alone: storage.objectViewer)"
         return StorageError(f"{uri}: permission denied ({_said(error)}); {advice}")
@@ -136,8 +144,13 @@ def _storage_error(uri: str, error: Exception) -> StorageError:
         return StorageError(f"{uri}: {_REMEDY[status]}")
     if status is not None and status < exceptions.TooManyRequests.code:
         return StorageError(f"{uri}: the service refuses ({status}: {_said(error)})")
-    cause = getattr(error, "cause", None) or error
     return Unavailable(f"{uri}: the service does not answer ({_said(cause)}); run the same command, it resumes")
+
+
+def _is_used_up(error: Exception) -> bool:
+    status, reply = _status(error), getattr(error, "response", None)
+    is_told = status == exceptions.Forbidden.code and _USED_UP.search(getattr(reply, "text", ""))
+    return status == exceptions.TooManyRequests.code or bool(is_told)
 
 
 def _said(error: Exception) -> str:

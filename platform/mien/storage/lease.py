@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 
 from mien.errors import AlreadyExists, MienError, RefusedError, StorageError, Unavailable
 from mien.log import logger
-from mien.storage.commit import new_write_id
+from mien.storage.commit import COMPLETE, new_write_id
 from mien.storage.uri import Store
 
 NAME = "lease.json"
@@ -88,8 +88,11 @@ class Lease(NamedTuple):
 
 
 def moment(unix_s: float) -> str:
-    """A point in time for a message, in UTC: who reads it may sit elsewhere than the machine."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_s))
+    """A point in time for a message, in UTC: who reads it may sit elsewhere. A clock may say anything."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_s))
+    except (OverflowError, ValueError, OSError):
+        return f"{unix_s:g} s by its clock"
 
 
 def new_lease(now: float) -> Lease:
@@ -109,13 +112,14 @@ def read(store: Store) -> Lease | None:
     return None if data is None else Lease.parse(data)
 
 
-def take(store: Store, mine: Lease, *, take_over: bool = False) -> None:
+def take(store: Store, mine: Lease, *, take_over: bool = False, watch: str = "") -> None:
     """Become the run at work; a lease that is not live is taken over with a logged line.
 
     Args:
         store: The dataset.
         mine: A new lease, whose `beat_at` is now.
         take_over: Take a live one as well.
+        watch: Command that shows how far a run there is; `mien status` by default.
 
     Raises:
         RefusedError: Another run is at work, or took the lease at the same moment.
@@ -125,7 +129,7 @@ def take(store: Store, mine: Lease, *, take_over: bool = False) -> None:
         standing = _bytes(store, NAME)
         other = Lease.parse(standing or b"")
         if other and other.is_live(mine.beat_at) and not take_over:
-            raise _refused(store, other, mine.beat_at)
+            raise _refused(store, other, mine.beat_at, watch or f"mien status {store.uri}")
         if _swap(store, standing, mine):
             if standing is not None:
                 logger.warning("lease    taken over from %s", other or "a damaged lease")
@@ -133,16 +137,24 @@ def take(store: Store, mine: Lease, *, take_over: bool = False) -> None:
     raise RefusedError(f"{store.uri}: another run is just starting there; look with `mien status {store.uri}`")
 
 
-def renew(store: Store, mine: Lease, now: float) -> Lease | None:
-    """Beat once; returns the lease of the run that took ours, if one did, and then leaves that one alone."""
+def renew(store: Store, mine: Lease, now: float) -> None:
+    """Beat once.
+
+    A run that stood still may find its lease gone: whoever took over has ended. If that left a finished dataset, ours
+    is over, too; otherwise the work goes on.
+
+    Raises:
+        RefusedError: Another run took over; its lease, or what it finished, is left alone.
+    """
     for _ in range(_MAX_TRIES):
         standing = _bytes(store, NAME)
         other = Lease.parse(standing or b"")
         if other and other.run_id != mine.run_id:
-            return other
+            raise _lost(store, str(other), "took over")
+        if standing is None and any(entry.name == COMPLETE for entry in store.list(COMPLETE)):
+            raise _lost(store, "another run", "took over and has finished it")
         if _swap(store, standing, mine._replace(beat_at=now)):
-            break
-    return None
+            return
 
 
 def release(store: Store, mine: Lease) -> None:
@@ -154,7 +166,12 @@ def release(store: Store, mine: Lease) -> None:
 
 @contextlib.contextmanager
 def held(
-    store: Store, *, take_over: bool = False, clock: Callable[[], float] = time.time, every_s: float = BEAT_EVERY_S
+    store: Store,
+    *,
+    take_over: bool = False,
+    clock: Callable[[], float] = time.time,
+    every_s: float = BEAT_EVERY_S,
+    watch: str = "",
 ) -> Iterator[Lease]:
     """Hold the lease for the length of a block and renew it from a thread.
 
@@ -165,16 +182,16 @@ def held(
         RefusedError: Another run is at work, or took over in the middle of the block.
     """
     mine = new_lease(clock())
-    take(store, mine, take_over=take_over)
+    take(store, mine, take_over=take_over, watch=watch)
     with _interruptible() as interrupt:
         keeper = _Keeper(store, mine, clock, interrupt)
         try:
             with keeper.beating(every_s):
                 yield mine
         except KeyboardInterrupt:
-            if keeper.taken_by is None:
+            if keeper.lost is None:
                 raise
-            raise _lost(store, keeper.taken_by) from None
+            raise keeper.lost from None
         finally:
             if isinstance(sys.exception(), Unavailable):  # it grows stale by itself: a dead service is not asked again
                 _GIVEN_UP.add(mine.run_id)
@@ -189,7 +206,7 @@ class _Keeper:
     def __init__(self, store: Store, mine: Lease, clock: Callable[[], float], interrupt: Callable[[], None]) -> None:
         self._store, self._mine, self._clock, self._interrupt = store, mine, clock, interrupt
         self._stop = threading.Event()
-        self.taken_by: Lease | None = None
+        self.lost: RefusedError | None = None
 
     @contextlib.contextmanager
     def beating(self, every_s: float) -> Iterator[None]:
@@ -202,13 +219,15 @@ class _Keeper:
             thread.join(_JOIN_S)
 
     def _beat(self, every_s: float) -> None:
-        while not self._stop.wait(every_s) and self.taken_by is None:
+        while not self._stop.wait(every_s) and self.lost is None:
             try:
-                self.taken_by = renew(self._store, self._mine, self._clock())
+                renew(self._store, self._mine, self._clock())
+            except RefusedError as error:
+                self.lost = error
             except MienError as error:  # the run itself will tell, if it lasts
                 logger.debug("lease    cannot be renewed: %s", error)
-        if self.taken_by is not None:
-            logger.warning("lease    was taken by %s", self.taken_by)
+        if self.lost is not None:
+            logger.warning("lease    was lost: %s", self.lost)
             self._interrupt()
 
 
@@ -225,15 +244,15 @@ def _interruptible() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
 
 
-def _refused(store: Store, other: Lease, now: float) -> RefusedError:
+def _refused(store: Store, other: Lease, now: float, watch: str) -> RefusedError:
     return RefusedError(
         f"{store.uri}: {other} is at work there (last sign of life {abs(now - other.beat_at):.0f} s ago); wait for it, "
-        f"watch it with `mien status {store.uri}`, or use --take-over if it is known to be dead"
+        f"watch it with `{watch}`, or use --take-over if it is known to be dead"
     )
 
 
-def _lost(store: Store, other: Lease) -> RefusedError:
-    return RefusedError(f"{store.uri}: {other} took over, so this one stopped; what is committed stays")
+def _lost(store: Store, other: str, what: str) -> RefusedError:
+    return RefusedError(f"{store.uri}: {other} {what}, so this one stopped; what is committed stays")
 
 
 def _swap(store: Store, standing: bytes | None, mine: Lease) -> bool:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from mien.errors import AlreadyExists, StorageError
+from mien.errors import AlreadyExists, NoSpace, StorageError
 from mien.log import printable
 from mien.storage.uri import Entry
 
@@ -38,7 +38,8 @@ def translated(path: Path | str) -> Iterator[None]:
         raise AlreadyExists(f"{path}: exists already") from None
     except OSError as error:
         reason = _REMEDY.get(error.errno or 0, error.strerror or str(error))
-        raise StorageError(f"{path}: {reason}") from error
+        kind = NoSpace if error.errno in {errno.ENOSPC, errno.EDQUOT} else StorageError
+        raise kind(f"{path}: {reason}") from error
 
 
 class LocalStore:
@@ -76,8 +77,17 @@ class LocalStore:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                self.put_new(name, path.read_bytes())
+                self._copy_new(path, final)
             _sync_folder(final.parent)
+
+    def _copy_new(self, path: Path, final: Path) -> None:
+        temporary = final.parent / f".{uuid.uuid4().hex}.tmp"
+        try:
+            shutil.copyfile(path, temporary)  # never in memory: a film may be larger than that
+            _sync_file(temporary)
+            os.link(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def replace_file(self, path: Path, name: str) -> None:
         """Move a finished file beside the name, sync it, and rename it over the name."""
@@ -107,6 +117,13 @@ class LocalStore:
         if not is_there:
             raise StorageError(f"{path}: does not exist")
         return path
+
+    def stat(self, name: str) -> Entry:
+        """Size and modification time of one file."""
+        path = self._place(name)
+        with translated(path):
+            stat = path.stat()
+        return Entry(name, stat.st_size, stat.st_mtime_ns)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Files in sorted order; temporary ones are left out."""

@@ -1,11 +1,12 @@
-"""One source file as it stood when it was planned: opened unchanged, or refused."""
+"""One source file as it stood when it was planned: opened unchanged, or refused. A member of a tar is a source, too."""
 
 import contextlib
 import errno
 import io
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -13,6 +14,7 @@ from typing import Any, BinaryIO, Literal, cast
 from mien.errors import StorageError, Unavailable
 from mien.storage.local import translated
 from mien.storage.ranges import RangeFile
+from mien.storage.tar import Fetch, TarReader, is_tar, split_member
 from mien.storage.uri import GCS, Entry, is_bucket
 
 Way = Literal["ranges", "checked", "whole"]
@@ -23,39 +25,106 @@ _MAX_READS = 6
 
 @contextlib.contextmanager
 def opened(uri: str, planned: Entry, way: Way = "ranges") -> Iterator[str | BinaryIO]:
-    """A local path, or a seekable file over an object of a bucket, of exactly the size and generation planned.
+    """A local path, or a seekable file over an object or a member of a tar, of exactly the size and generation planned.
 
     Args:
         uri: Canonical place.
-        planned: What it was; the name is not looked at.
-        way: How an object of a bucket is read; a file on a local disk is read in place.
+        planned: What it was, the generation being that of the tar for a member; the name is not looked at.
+        way: How an object of a bucket is read; a file on a local disk is read in place. A member of a tar has no sum of
+            its own: `whole` reads ranges of it, too.
+
+    Raises:
+        StorageError: It is gone, may not be read, or has changed since; or it is a tar that could not be planned from.
+        Unavailable: The bucket does not answer, or this machine has no room for all of an object.
+    """
+    packed = split_member(uri)
+    if packed is None and is_tar(uri):
+        _refuse(uri, planned)
+    if packed is None and not is_bucket(uri):
+        _require_unchanged(uri, planned.size_bytes, planned.generation)
+        yield uri
+    elif packed is None and way == "whole":
+        store, name = _object(uri)
+        with _whole(store, name, planned.generation, uri) as file:
+            yield file
+    else:
+        place, offset = (packed.tar, packed.offset) if packed else (uri, 0)
+        with _ranges(place, None if packed else planned.size_bytes, planned.generation) as fetch:
+            fetch = partial(_agreed, fetch, place) if way == "checked" and is_bucket(place) else fetch
+            yield cast("BinaryIO", RangeFile(partial(_shifted, fetch, offset), planned.size_bytes, uri))
+
+
+@contextlib.contextmanager
+def tar_reader(uri: str, planned: Entry) -> Iterator[TarReader]:
+    """The headers of a tar of exactly the size and generation planned, read by range.
 
     Raises:
         StorageError: It is gone, may not be read, or has changed since.
-        Unavailable: The bucket does not answer, or this machine has no room for all of an object.
     """
-    if not is_bucket(uri):
-        _require_unchanged(uri, planned)
-        yield uri
-        return
+    with _ranges(uri, planned.size_bytes, planned.generation) as fetch:
+        yield TarReader(fetch, planned.size_bytes, uri)
+
+
+def read_small(uri: str, planned: Entry, max_bytes: int) -> bytes:
+    """All bytes of a file that lies beside a video: on a disk, in a bucket or in a tar.
+
+    Raises:
+        StorageError: As with `opened`, or it is larger than may be.
+    """
+    if planned.size_bytes > max_bytes:
+        raise StorageError(f"{uri}: {planned.size_bytes} bytes are more than {max_bytes}; leave it out")
+    with opened(uri, planned) as file:
+        if not isinstance(file, str):
+            return file.read()
+        with translated(uri):
+            return Path(file).read_bytes()
+
+
+def _refuse(uri: str, planned: Entry) -> None:
+    """Say why the members of a tar were not planned: only one that cannot be read is a source itself."""
+    with tar_reader(uri, planned) as reader:
+        for _ in reader.members():
+            pass
+    raise StorageError(f"{uri}: is a tar, not a video; plan its members again into a new output")
+
+
+def _object(uri: str) -> tuple[Any, str]:
+    """The store of a bucket, and the name of an object in it."""
     from mien.storage.gcs import GcsStore
 
     bucket, _, name = uri.removeprefix(GCS).partition("/")
-    store = GcsStore(GCS + bucket)
-    if way == "whole":
-        with _whole(store, name, planned.generation, uri) as file:
-            yield file
+    return GcsStore(GCS + bucket), name
+
+
+@contextlib.contextmanager
+def _ranges(uri: str, size_bytes: int | None, generation: int) -> Iterator[Fetch]:
+    """Ranges of a file or an object, of exactly the generation (and size, where it is known) that was planned."""
+    if is_bucket(uri):
+        yield partial(_range, *_object(uri), generation)
         return
-    fetch = partial(_range, store, name, planned.generation)
-    fetch = partial(_agreed, fetch, uri) if way == "checked" else fetch
-    yield cast("BinaryIO", RangeFile(fetch, planned.size_bytes, uri))
+    _require_unchanged(uri, size_bytes, generation)
+    with translated(uri):
+        descriptor = os.open(uri, os.O_RDONLY)
+    try:
+        yield partial(_local_range, uri, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _local_range(uri: str, descriptor: int, start: int, stop: int) -> bytes:
+    with translated(uri):
+        return os.pread(descriptor, stop - start, start)
+
+
+def _shifted(fetch: Fetch, offset: int, start: int, stop: int) -> bytes:
+    return fetch(offset + start, offset + stop)
 
 
 def _range(store: Any, name: str, generation: int, start: int, stop: int) -> bytes:
     return bytes(store.read_range(name, start, stop, generation))
 
 
-def _agreed(fetch: Callable[[int, int], bytes], uri: str, start: int, stop: int) -> bytes:
+def _agreed(fetch: Fetch, uri: str, start: int, stop: int) -> bytes:
     """A range that came twice alike: the service has no sum for one, and a bit that flips does not do so twice."""
     seen = set[bytes]()
     for _ in range(_MAX_READS):
@@ -70,7 +139,7 @@ def _agreed(fetch: Callable[[int, int], bytes], uri: str, start: int, stop: int)
 def _whole(store: Any, name: str, generation: int, uri: str) -> Iterator[BinaryIO]:
     """A local copy, checked; a full disk says nothing of the object, so that no clip is to blame."""
     with _room(uri):
-        scratch = store.scratch()
+        scratch = Path(tempfile.mkdtemp(prefix="mien-"))
     try:
         with _room(uri):
             store.download(name, scratch / "source", generation)
@@ -100,11 +169,11 @@ class _Copy(io.FileIO):
         self.name = name
 
 
-def _require_unchanged(uri: str, planned: Entry) -> None:
+def _require_unchanged(uri: str, size_bytes: int | None, generation: int) -> None:
     try:
         with translated(uri):
             stat = Path(uri).stat()
     except StorageError as error:
         raise StorageError(f"{error}; bring it back and use --retry-failed") from None
-    if (stat.st_size, stat.st_mtime_ns) != (planned.size_bytes, planned.generation):
+    if (size_bytes in (None, stat.st_size), generation) != (True, stat.st_mtime_ns):
         raise StorageError(f"{uri}: has changed since it was planned; plan it again into a new output")

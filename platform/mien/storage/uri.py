@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, Protocol
 from mien.errors import ConfigError
 
 GCS = "gs://"
+_MAX_NAME_BYTES, _MAX_PART_BYTES = 900, 255
+"""What buckets and file systems take, with room for the root."""
+_DRIVE = re.compile(r"[A-Za-z]:")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 
@@ -45,6 +48,9 @@ class Store(Protocol):
 
     def fetch(self, name: str) -> Path:
         """A local path of one object, for libraries that need a file."""
+
+    def stat(self, name: str) -> Entry:
+        """Size and generation of one object, which must be there."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Every object whose name begins with the prefix, sorted by name."""
@@ -89,6 +95,22 @@ def _canonical_object(place: str) -> str:
     if {"", ".", ".."} & set(parts) or any(not char.isprintable() for char in name):
         raise ConfigError(f"{place!r}: has an empty or dotted part, or an unprintable character; give another")
     return GCS + "/".join([bucket, *parts])
+
+
+def fault_of_name(name: str) -> str:
+    """Why a stranger's name cannot stand below a root, in a folder as in a bucket; empty if it can."""
+    parts = name.split("/")
+    if not name or name.startswith("/") or _DRIVE.match(name):
+        return "is absolute" if name else "is empty"
+    if {"", ".", ".."} & {*parts}:
+        return "has an empty or dotted part"
+    if not name.isprintable() or "\\" in name:
+        return "has a backslash or an unprintable character"
+    if len(name.encode()) > _MAX_NAME_BYTES or max(len(part.encode()) for part in parts) > _MAX_PART_BYTES:
+        return f"is longer than {_MAX_NAME_BYTES} bytes, or a part of it than {_MAX_PART_BYTES}"
+    if any(part.startswith(".") for part in parts):
+        return "has a part that begins with a dot, which no listing shows"
+    return ""
 
 
 def contains(outer: str, inner: str) -> bool:

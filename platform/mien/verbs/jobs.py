@@ -9,6 +9,9 @@ from mien.verbs.verb import DryRun, Json, Place, Words, call, emit, finish, line
 
 app = typer.Typer()
 
+_MAX_SHOWN_CHARS = 40
+"""Of a text in a table."""
+
 
 @app.command()
 def serialize(
@@ -55,22 +58,49 @@ def plan(
         planned = call("mien.pipelines.serialize:plan", config, store) or call(
             "mien.pipelines.plan:standing_plan", store
         )
-        call("mien.pipelines.estimate:see_plan", survey, store)
+        if not no_estimate:
+            call("mien.pipelines.estimate:see_plan", survey, store)
     else:
-        planned = call("mien.pipelines.plan:preview_plan", config, watch=survey.see)
+        planned = call("mien.pipelines.plan:preview_plan", config, watch=None if no_estimate else survey.see)
     report, rows = planned
     if not as_json or no_estimate:
         _emit_plan(report, rows, as_json=as_json)
-    if no_estimate:
-        return
+    if not no_estimate:
+        _emit_estimate(config, survey, planned, as_json=as_json)
+    report.check(config.source)
+
+
+def _emit_estimate(config: Any, survey: Any, planned: Any, *, as_json: bool) -> None:
+    report, rows = planned
     estimate = call("mien.pipelines.estimate:estimate", config, survey)
     whole = {**report.to_json(), "first_clips": rows, "estimate": estimate.to_json()}
     emit(whole, as_json, lambda: f"\n{lines(estimate.summary())}")
 
 
 def _emit_plan(report: Any, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    emit({**report.to_json(), "first_clips": rows}, as_json, lambda: _told(report, rows))
+
+
+def _told(report: Any, rows: list[dict[str, Any]]) -> str:
+    """The first clips, counts, and what was found of each keyword."""
     result = report.to_json()
-    emit({**result, "first_clips": rows}, as_json, lambda: f"{table(rows)}\n\n{lines(result)}")
+    matches = result.pop("matches")
+    said = [table(_filled(rows)), lines(result)]
+    if matches:
+        said.append(table([{"keyword": keyword, **counts} for keyword, counts in matches["keywords"].items()]))
+        said.append(lines({key: value for key, value in matches.items() if key != "keywords"}))
+    return "\n\n".join(said)
+
+
+def _filled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without the columns that are empty in all of them, and without long texts."""
+    filled = {key for row in rows for key, value in row.items() if value not in ("", None)} - {"matches"}
+    return [{key: _cut(value) for key, value in row.items() if key in filled} for row in rows]
+
+
+def _cut(value: Any) -> Any:
+    is_long = isinstance(value, str) and len(value) > _MAX_SHOWN_CHARS and not value.startswith(("/", "gs://"))
+    return f"{value[:_MAX_SHOWN_CHARS]}…" if is_long else value
 
 
 @app.command()

@@ -14,7 +14,10 @@ import typer
 from mien import log
 from mien.errors import ConfigError
 
-CONFIGS = {"serialize": "mien.pipelines.serialize:SerializeConfig"}
+CONFIGS = {
+    "ingest": "mien.pipelines.ingest:IngestConfig",
+    "serialize": "mien.pipelines.serialize:SerializeConfig",
+}
 """Folder below configs/ -> class that its files are."""
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="[CONFIG.yaml] [key.path=value]...")]
@@ -38,12 +41,17 @@ def call(target: str, *arguments: Any, **options: Any) -> Any:
 
 def read_config(job: str, words: list[str] | None) -> Any:
     """The config of a job from an optional YAML file and overrides, in any order."""
+    return config_of(CONFIGS[job], words)
+
+
+def config_of(target: str, words: list[str] | None) -> Any:
+    """The same for the class behind `module:name`."""
     words = words or []
     files = [word for word in words if "=" not in word]
     if len(files) > 1:
         raise ConfigError(f"give one config file, not {len(files)}: {' '.join(files)}")
     path = Path(files[0]) if files else None
-    return load(CONFIGS[job]).load(path, [word for word in words if "=" in word])
+    return load(target).load(path, [word for word in words if "=" in word])
 
 
 def emit(result: Any, as_json: bool, human: Callable[[], str]) -> None:
@@ -61,6 +69,8 @@ def lines(values: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{_short(key)} {_short(item)}" for key, item in value.items())
+    if value is None:
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else log.printable(str(value))
 
 

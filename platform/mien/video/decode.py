@@ -20,6 +20,8 @@ from mien.video.probe import extent
 from mien.video.reader import FAR, Picture, Reader
 
 HALF = Fraction(1, 2)
+ROUNDING_S = Fraction(1, 1_000_000)
+"""A time that is short of a frame by no more is that of the frame."""
 MAX_KEPT_BYTES = 31 << 20
 """Just below the largest block that glibc learns from."""
 
@@ -80,6 +82,58 @@ def decode_clip(
 ) -> Iterator[Frame]:
     """Decode one span: `decode` without the position."""
     return (frame for _, frame in decode(source, (span,), fps=fps, limits=limits))
+
+
+def frames_at(
+    source: Source, times_s: Sequence[float], limits: LimitsConfig | None = None
+) -> Iterator[tuple[int, Frame]]:
+    """The frame that a player shows at each of some times: the last one that does not begin later.
+
+    Args:
+        source: Local path or seekable binary file.
+        times_s: In any order, seconds on the container's own time line.
+        limits: What is allowed.
+
+    Yields:
+        Position of the time in `times_s`, and the frame; in the order of time.
+
+    Raises:
+        MediaError: The video cannot be read, is damaged where a time lies, or shows nothing then.
+        LimitExceeded: It is larger than the limits allow.
+    """
+    if not all(map(math.isfinite, times_s)):
+        raise ValueError(f"times_s={list(times_s)}: must be finite")
+    return _frames_at(source, times_s, limits or LimitsConfig())
+
+
+def _frames_at(source: Source, times_s: Sequence[float], limits: LimitsConfig) -> Iterator[tuple[int, Frame]]:
+    name = media_name(source)
+    with open_media(source, limits, name) as container:
+        stream = video_stream(container, limits, name)
+        reader, upright = Reader(container, stream, limits, name), _Upright(stream)
+        shown: Picture | None = None
+        following = reader.read()
+        for position in sorted(range(len(times_s)), key=times_s.__getitem__):
+            pts = math.floor((Fraction(times_s[position]) + ROUNDING_S) / stream.time_base)
+            if following is not None and following.pts <= pts:
+                reader.skip_to(pts)
+            while following is not None and following.pts <= pts:
+                shown, following = following, reader.read()
+            end_pts = reader.sound_end_pts if following is None else following.hole_pts
+            if shown is None or (end_pts is not None and end_pts <= pts):
+                stated = Span(*(float(end * stream.time_base) for end in extent(container, stream)))
+                raise MediaError(f"{name}: {_not_shown(source, times_s[position], stated, reader, following)}")
+            yield position, upright(shown)
+
+
+def _not_shown(source: Source, time_s: float, stated: Span, reader: Reader, following: Picture | None) -> str:
+    """What to say of a time at which there is no picture."""
+    with reading(source) as file:
+        num_missing = missing_bytes(file)
+    if num_missing or (reader.hole_pts is not None) or (following is not None and following.hole_pts is not None):
+        why = f" ({num_missing} bytes are missing at the end)" if num_missing else ""
+        return f"is damaged at {time_s:.2f} s{why}; copy it again or choose another time"
+    return f"shows nothing at {time_s:.2f} s; choose a time from {stated.start_s:.2f} s to before {stated.end_s:.2f} s"
 
 
 def ticks(time_s: float, time_base: Fraction) -> int:

@@ -15,7 +15,17 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from pydantic import Field
 
 from mien.config import Config
-from mien.video.audio import LAYOUTS, AudioClip, audio_frames, audio_stream, bounded, extract_audio, packets_from
+from mien.video.audio import (
+    LAYOUTS,
+    AudioClip,
+    Sound,
+    as_sound,
+    audio_frames,
+    audio_stream,
+    bounded,
+    extract_audio,
+    packets_from,
+)
 from mien.video.decode import WHOLE, Span
 from mien.video.limits import LimitsConfig, Source, media_name, open_media
 from mien.video.output import output
@@ -70,6 +80,13 @@ class FrameTimes:
         if len(self.pts) < 2 or any(a >= b for a, b in pairwise(self.pts)) or self.time_base <= 0:
             raise ValueError(f"{path}: needs two ascending time stamps or more, in a positive time base")
 
+    def stamped(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Each frame with its time stamp; ValueError if there are more of them than stamps."""
+        for number, frame in enumerate(frames):
+            if number >= len(self.pts):
+                raise ValueError(f"there are more frames than the {len(self.pts)} time stamps given")
+            yield self.pts[number] - self.pts[0], frame
+
 
 def encode(
     path: str | os.PathLike[str],
@@ -100,57 +117,76 @@ def encode(
     config = config or EncodeConfig()
     frames = iter(frames)
     first = next(frames, None)
-    if first is None or (not isinstance(fps, FrameTimes) and fps <= 0):
+    times = fps if isinstance(fps, FrameTimes) else None
+    rate = _rate(path, fps)
+    if first is None or rate <= 0:
         raise ValueError(f"{path}: needs at least one frame and a positive fps, got fps={fps}")
+    time_base = times.time_base if times else 1 / rate
     flags = "+faststart" + ("+use_metadata_tags" if metadata else "")
-    timescale = _timescale(path, fps)
+    # a timescale in which the length of the video is a whole number
+    timescale = time_base.denominator if times else rate.numerator * math.ceil(1000 / rate.numerator)
     with output(path, "mp4", {"movflags": flags, "movie_timescale": str(timescale)}) as container:
         container.metadata.update(metadata or {})
-        video = _Video(container, first, fps, config)
-        sound = _sound(container, audio)
-        for packet in heapq.merge(video.packets(chain([first], frames)), sound, key=_time):
+        video = VideoTrack(container, first, rate, time_base, config)
+        sound = sound_track(container, audio)
+        stamped = times.stamped(chain([first], frames)) if times else enumerate(chain([first], frames))
+        for packet in heapq.merge(video.packets(stamped), sound, key=packet_time):
             container.mux(packet)
     return video.num_frames
 
 
-def _timescale(path: str | os.PathLike[str], fps: Fraction | FrameTimes) -> int:
-    """Ticks per second in which the length of the video is a whole number."""
-    if isinstance(fps, FrameTimes):
-        fps.check(path)
-        return fps.time_base.denominator
-    numerator = Fraction(fps).numerator
-    return numerator * math.ceil(1000 / numerator)
+def _rate(path: str | os.PathLike[str], fps: Fraction | FrameTimes) -> Fraction:
+    """Frames per second, on average."""
+    if not isinstance(fps, FrameTimes):
+        return Fraction(fps)
+    fps.check(path)
+    return fps.mean_fps.limit_denominator(1_000_000)
 
 
-class _Video:
+class VideoTrack:
     """The video stream of an output container."""
 
-    def __init__(self, container: Any, first: np.ndarray, fps: Fraction | FrameTimes, config: EncodeConfig):
+    def __init__(self, container: Any, first: np.ndarray, fps: Fraction, time_base: Fraction, config: EncodeConfig):
+        """Add it, for frames of the size of the first one.
+
+        Args:
+            container: PyAV output container.
+            first: RGB uint8 [H, W, 3]; an odd side is padded.
+            fps: Frames per second, about.
+            time_base: Unit of the time stamps that `packets` is given, s.
+            config: How to encode.
+        """
         self.num_frames = 0
-        self._times = fps if isinstance(fps, FrameTimes) else None
-        rate = fps.mean_fps.limit_denominator(1_000_000) if isinstance(fps, FrameTimes) else Fraction(fps)
         self._shape = first.shape
         self._reformatter = VideoReformatter()
         self._pad = [(0, side % 2) for side in first.shape[:2]] + [(0, 0)]
         options = {"crf": str(config.crf), "preset": config.preset}
-        options |= {"bf": "0"} if self._times else {}  # reordered frames of uneven times lose the length of the video
-        self._stream = container.add_stream(config.codec, rate=rate, options=options)
+        options |= {} if fps * time_base == 1 else {"bf": "0"}  # reordered frames of uneven times lose the length
+        self._stream = container.add_stream(config.codec, rate=fps, options=options)
         self._stream.height, self._stream.width = (side + side % 2 for side in first.shape[:2])
         self._stream.pix_fmt = config.pixel_format
+        self._duration = max(1, round(1 / (fps * time_base)))
         context = self._stream.codec_context
-        context.time_base = self._times.time_base if self._times else 1 / rate
-        context.gop_size, context.thread_count = config.max_keyframe_gap, config.num_threads
+        context.time_base, context.gop_size, context.thread_count = (
+            time_base,
+            config.max_keyframe_gap,
+            config.num_threads,
+        )
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = ColorRange.MPEG
 
-    def packets(self, frames: Iterable[np.ndarray]) -> Iterator[Any]:
-        """Encode frames."""
-        for rgb in frames:
-            yield from self._stream.encode(self._frame(rgb))
+    def set_pixel_aspect(self, ratio: Fraction) -> None:
+        """Width of a pixel over its height, where it is not 1."""
+        self._stream.codec_context.sample_aspect_ratio = ratio
+
+    def packets(self, frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[Any]:
+        """Encode frames, each with its time stamp; stamps must rise."""
+        for pts, rgb in frames:
+            yield from self._stream.encode(self._frame(pts, rgb))
             self.num_frames += 1
         yield from self._stream.encode(None)
 
-    def _frame(self, rgb: np.ndarray) -> VideoFrame:
+    def _frame(self, pts: int, rgb: np.ndarray) -> VideoFrame:
         if rgb.shape != self._shape or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise ValueError(
                 f"frame {self.num_frames} is {rgb.dtype} {rgb.shape}: frames must be uint8 [H, W, 3] "
@@ -164,31 +200,27 @@ class _Video:
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
-        frame.pts, frame.time_base = self._pts(), self._stream.codec_context.time_base
-        frame.duration = 0 if self._times else 1  # without one, the last frame lasts as long as they do on average
+        frame.pts, frame.time_base = pts, self._stream.codec_context.time_base
+        frame.duration = self._duration
         return frame
 
-    def _pts(self) -> int:
-        """Time stamp of the next frame."""
-        if self._times is None:
-            return self.num_frames
-        if self.num_frames >= len(self._times.pts):
-            raise ValueError(f"there are more frames than the {len(self._times.pts)} time stamps given")
-        return self._times.pts[self.num_frames] - self._times.pts[0]
 
-
-def _sound(container: Any, audio: AudioCopy | AudioClip | None) -> Iterator[Any]:
+def sound_track(container: Any, audio: AudioCopy | AudioClip | None) -> Iterator[Any]:
     """Add the audio stream, if any; its packets in order."""
     if isinstance(audio, AudioCopy):
         try:
-            return iter(_copied(container, audio))
+            return iter(copied_audio(container, audio))
         except ValueError:  # mp4 does not hold this codec
             audio = extract_audio(audio.source, audio.span, limits=audio.limits)
-    return iter(()) if audio is None else _encoded(container, audio)
+    return iter(()) if audio is None else aac_track(container, as_sound(audio))
 
 
-def _copied(container: Any, audio: AudioCopy) -> list[Any]:
-    """Packets that sound within the span and the one before, which the decoder needs to get in step."""
+def copied_audio(container: Any, audio: AudioCopy) -> list[Any]:
+    """Add an audio stream; its packets: those that sound within the span, and the one before for the decoder.
+
+    Raises:
+        ValueError: The container does not hold this codec.
+    """
     name = media_name(audio.source)
     with open_media(audio.source, audio.limits, name) as source:
         origin = audio_stream(source, audio.limits, name)
@@ -206,17 +238,17 @@ def _copied(container: Any, audio: AudioCopy) -> list[Any]:
     return kept
 
 
-def _encoded(container: Any, audio: AudioClip) -> Iterator[Any]:
-    """Samples as AAC; a rate that AAC does not have becomes 48 kHz."""
-    layout = LAYOUTS.get(audio.samples.shape[0])
+def aac_track(container: Any, audio: Sound) -> Iterator[Any]:
+    """Add an audio stream; its packets: samples as AAC, at 48 kHz where AAC does not have their rate."""
+    layout = LAYOUTS.get(audio.num_channels)
     if layout is None:
-        raise ValueError(f"{audio.samples.shape[0]} channels: must be one of {', '.join(map(str, LAYOUTS))}")
+        raise ValueError(f"{audio.num_channels} channels: must be one of {', '.join(map(str, LAYOUTS))}")
     rate_hz = audio.rate_hz if audio.rate_hz in AAC_RATES else 48000
     stream = container.add_stream("aac", rate=rate_hz, layout=layout)
     resampler = AudioResampler("fltp", layout, rate_hz)
 
     def packets() -> Iterator[Any]:
-        for frame in chain(audio_frames(audio.samples, audio.rate_hz, layout), [None]):
+        for frame in chain(audio_frames(audio.pieces, audio.rate_hz, layout), [None]):
             for block in resampler.resample(frame):
                 yield from stream.encode(block)
         yield from stream.encode(None)
@@ -224,5 +256,6 @@ def _encoded(container: Any, audio: AudioClip) -> Iterator[Any]:
     return packets()
 
 
-def _time(packet: Any) -> Fraction:
+def packet_time(packet: Any) -> Fraction:
+    """When a packet is decoded, s: the order in which packets are written."""
     return Fraction(packet.dts * packet.time_base)

@@ -104,12 +104,24 @@ def open_media(source: Source, limits: LimitsConfig, name: str | None = None) ->
             raise LimitExceeded(f"{name}: {TOO_LARGE}") from error
         except (av.FFmpegError, OSError) as error:
             raise MediaError(f"{name}: {_explain(error, limits)}") from error
-        try:
+        with reading_media(name):
             yield container
-        except MemoryError as error:
-            raise LimitExceeded(f"{name}: {TOO_LARGE}") from error
-        except (av.FFmpegError, OSError) as error:
-            raise MediaError(f"{name}: cannot be read ({_reason(error)}); copy it again or leave it out") from error
+
+
+@contextmanager
+def reading_media(name: str) -> Iterator[None]:
+    """An error of PyAV or of the operating system inside the block is taken for one of this file.
+
+    Raises:
+        MediaError: The file is damaged or unreadable.
+        LimitExceeded: It asks for more memory than there is.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise LimitExceeded(f"{name}: {TOO_LARGE}") from error
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(f"{name}: cannot be read ({_reason(error)}); copy it again or leave it out") from error
 
 
 def video_stream(container: Any, limits: LimitsConfig, name: str) -> Any:

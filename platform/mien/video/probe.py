@@ -5,7 +5,7 @@ All times are seconds on the container's own time line: time stamp times time ba
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 from typing import Any
@@ -62,6 +62,38 @@ class VideoInfo:
     audio: AudioInfo | None
     size_bytes: int
 
+    @property
+    def pixel_aspect_ratio(self) -> Fraction:
+        """Width of a pixel over its height, of the upright picture."""
+        return 1 / self.sample_aspect_ratio if abs(self.rotation_deg) == 90 else self.sample_aspect_ratio
+
+    @property
+    def aspect_ratio(self) -> Fraction:
+        """Width over height of the upright picture as it is meant to be seen, with pixels that are not square."""
+        return Fraction(self.width_px, max(1, self.height_px)) * self.pixel_aspect_ratio
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a person or a script; what the container does not say is None."""
+        return {
+            "size_bytes": self.size_bytes,
+            "size_mb": round(self.size_bytes / 1e6, 3),
+            "duration_s": self.duration_s or None,
+            "start_s": self.start_s,
+            "fps": float(self.fps) or None,
+            "is_vfr": self.is_vfr,
+            "num_frames": self.num_frames or None,
+            "width_px": self.width_px,
+            "height_px": self.height_px,
+            "resolution": f"{self.width_px}x{self.height_px}",
+            "aspect_ratio": round(float(self.aspect_ratio), 4),
+            "sample_aspect_ratio": float(self.sample_aspect_ratio),
+            "rotation_deg": self.rotation_deg,
+            "container": self.container,
+            "codec": self.codec,
+            "pixel_format": self.pixel_format,
+            "audio": None if self.audio is None else asdict(self.audio),
+        }
+
 
 def probe(source: Source, limits: LimitsConfig | None = None) -> VideoInfo:
     """Describe a video from its header and index.
@@ -78,6 +110,20 @@ def probe(source: Source, limits: LimitsConfig | None = None) -> VideoInfo:
             size_bytes = header.num_bytes(file)
             matrix = _matrix(file, stream)
         return _describe(container, stream, matrix, size_bytes)
+
+
+def count_frames(source: Source, limits: LimitsConfig | None = None) -> int:
+    """Packets of the pictures, for containers that do not say how many frames they have: the whole file is read.
+
+    Raises:
+        MediaError: It is not a readable video of an allowed kind.
+        LimitExceeded: It is larger than the limits allow.
+    """
+    limits = limits or LimitsConfig()
+    name = media_name(source)
+    with open_media(source, limits, name) as container:
+        stream = video_stream(container, limits, name)
+        return sum(1 for packet in packets(container, stream) if packet.size)
 
 
 def extent(container: Any, stream: Any) -> tuple[int, int]:

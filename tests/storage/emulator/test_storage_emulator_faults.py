@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from gcs_conformance import Place
-from google.api_core.exceptions import NotFound, PreconditionFailed, ServiceUnavailable
+from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed, ServiceUnavailable
 from google.cloud.storage.exceptions import DataCorruption
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -134,6 +134,13 @@ def test_the_first_rule_that_is_left_strikes() -> None:
     taken = [faults.take("GET /b", BEFORE).status for _ in range(4)]
     assert taken == [500, 503, 503, 0]
     assert [fired["fault"] for fired in faults.fired()] == ["status:500", "status:503", "status:503"]
+
+
+def test_a_status_may_come_with_the_reason_of_the_service(emulator: Emulator, written: Place) -> None:
+    emulator.faults([{"match": READ, "fault": "status:403:quotaExceeded"}])
+    with pytest.raises(Forbidden) as raised:
+        read(written)
+    assert '"reason": "quotaExceeded"' in raised.value.response.text
 
 
 def test_a_fault_of_the_body_waits_for_a_body() -> None:

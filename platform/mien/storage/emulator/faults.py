@@ -3,7 +3,7 @@
 A rule is `{"match": REGEX, "fault": FAULT, "times": 1, "skip": 0}`. The regex is searched in `METHOD path?query`, the
 first `skip` matches are spared, the next `times` meet the fault. The first rule that matches counts. Faults:
 
-    status:503    that status, nothing is done
+    status:503    that status, nothing is done; `status:403:quotaExceeded` gives a reason with it
     reset         the connection is reset, nothing is done
     lost_ack      the request is done, then the connection is reset
     stall:2.5     so many seconds of silence, then the request is done
@@ -24,7 +24,8 @@ BEFORE = ("status", "reset", "lost_ack", "stall")
 BODY = ("truncate", "flip")
 """Faults of the reply's body: a reply without one is no match."""
 
-_FAULT = re.compile(r"status:(?P<status>[45]\d\d)|stall:(?P<seconds>\d+(\.\d+)?)|reset|lost_ack|truncate|flip")
+_STATUS, _STALL = r"status:(?P<status>[45]\d\d)(:(?P<reason>\w+))?", r"stall:(?P<seconds>\d+(\.\d+)?)"
+_FAULT = re.compile(f"{_STATUS}|{_STALL}|reset|lost_ack|truncate|flip")
 _KEYS = {"match", "fault", "times", "skip"}
 
 
@@ -35,6 +36,8 @@ class Fault:
     kind: str = ""
     status: int = 0
     seconds: float = 0.0
+    reason: str = "injected"
+    """Machine-readable word of a status."""
 
     @classmethod
     def parse(cls, text: str) -> "Fault":
@@ -46,7 +49,8 @@ class Fault:
         match = _FAULT.fullmatch(text)
         if match is None:
             raise bad_request(f"fault: {text!r} is not status:4xx, status:5xx, stall:SECONDS or one of {_PLAIN}")
-        return cls(text.partition(":")[0], int(match["status"] or 0), float(match["seconds"] or 0))
+        numbers = int(match["status"] or 0), float(match["seconds"] or 0)
+        return cls(text.partition(":")[0], *numbers, match["reason"] or cls.reason)
 
 
 _PLAIN = "reset, lost_ack, truncate, flip"

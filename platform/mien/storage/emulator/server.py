@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault.kind == "stall":
             time.sleep(fault.seconds)
-        answer = self._answer(request) if fault.kind != "status" else _injected(fault.status)
+        answer = self._answer(request) if fault.kind != "status" else _injected(fault)
         if fault.kind == "lost_ack":
             self._reset()
         else:
@@ -229,8 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
 
-def _injected(status: int) -> Answer:
-    return refusal_answer(Refusal(status, "injected", "a fault rule of the emulator"))
+def _injected(fault: Fault) -> Answer:
+    return refusal_answer(Refusal(fault.status, fault.reason, "a fault rule of the emulator"))
 
 
 def _is_web_page(headers: dict[str, str]) -> bool:
