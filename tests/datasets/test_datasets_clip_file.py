@@ -33,6 +33,7 @@ def test_what_a_file_says_of_itself_whatever_wrote_the_subject(tmp_path: Path, s
         facts = file.facts()
     assert facts.subject == read
     assert (facts.video, facts.start_s, facts.fps, facts.width_px, facts.height_px) == ("a b.mp4", 2.5, 30, 1280, 720)
+    assert facts.labels == {"age": "30"}
     assert np.allclose(facts.time_s, 2.5 + np.arange(4) / 30)
 
 

@@ -43,6 +43,7 @@ def test_files_of_older_tools_become_a_dataset(clips: Path, tmp_path: Path) -> N
     dataset = mien.datasets.open(tmp_path / "out")
     assert verify(dataset)["problems"] == verify(dataset)["foreign"] == []
     assert dataset.index.column("subject").to_pylist() == ["0123", "45", "s7"]
+    assert dataset.index.column("labels").to_pylist() == ['{"age":"30"}'] * 3
     assert dataset.record["card"]["licence"] == "CC0"
     sample = dataset.sample(0)
     assert (sample.row["source_uri"], sample.row["start_s"]) == (f"{clips}/a.h5", 2.5)

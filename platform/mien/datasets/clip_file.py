@@ -24,6 +24,7 @@ from mien.log import printable
 
 _MAX_FRAMES = 100_000
 _MAX_FACES = 100
+_MAX_FACTS = 200
 _MAX_VALUES = 3 * 4096 * 4096
 _MAX_TEXT_CHARS = 4096
 _FRAME = re.compile(r"frame_(\d{3,6})")
@@ -42,6 +43,8 @@ class ClipFacts(NamedTuple):
     width_px: int
     """Of the source frame; 0 where it is not said, as is the height."""
     height_px: int
+    labels: dict[str, str]
+    """What is said of the subject, such as age or gender."""
     time_s: np.ndarray
     """float64 [num_frames], ascending, s of the source."""
 
@@ -82,6 +85,7 @@ class ClipFile:
             fps=self._number("fps", 0.0),
             width_px=int(self._number("video_width", 0)),
             height_px=int(self._number("video_height", 0)),
+            labels=self._labels(),
             time_s=time_s,
         )
 
@@ -150,6 +154,11 @@ class ClipFile:
         """Numbers as float64 [N]; none where there are none."""
         values = np.asarray([] if (found := self._values(group, name)) is None else found)
         return values.astype(np.float64).reshape(-1) if values.dtype.kind in "biuf" else np.array([])
+
+    def _labels(self) -> dict[str, str]:
+        names = self._names(self._group(self._file, "metadata"), _MAX_FACTS)
+        labels = {name.removeprefix("subject_"): name for name in names if name.startswith("subject_")}
+        return {key.replace("-", "_"): self._text(name) for key, name in sorted(labels.items()) if key and key != "id"}
 
     def _text(self, name: str) -> str:
         """A text, also where older tools wrote a number or bytes; empty where there is none."""
