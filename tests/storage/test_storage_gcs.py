@@ -1,5 +1,8 @@
 import hashlib
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,31 @@ def test_a_local_copy_is_made_once_per_generation(store: GcsStore) -> None:
     assert first.suffix == ".json"
     store.replace("x.json", b"2")
     assert store.fetch("x.json").read_bytes() == b"2"
+
+
+def test_where_a_disk_has_no_room_for_another_copy_the_older_ones_go(
+    store: GcsStore, small_disk: Callable[[str], Path]
+) -> None:
+    disk = small_disk("size=1m")
+    for number in range(4):
+        store.replace(f"{number}", bytes([number]) * 400_000)
+    store.replace("large", bytes(2_000_000))
+    script = """
+import sys
+from mien.storage.gcs import GcsStore
+store = GcsStore(sys.argv[1])
+for number in (0, 1, 2, 3, 0):
+    assert store.fetch(str(number)).read_bytes() == bytes([number]) * 400_000
+store.fetch("large")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, store.uri],
+        env={**os.environ, "TMPDIR": str(disk)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1].startswith(f"mien.errors.NoSpace: {disk}: no space left on the disk")
 
 
 def test_a_range_is_of_the_generation_that_was_planned(store: GcsStore) -> None:

@@ -19,7 +19,7 @@ from mien.datasets.frames import Values, checksum, crop_pixels
 from mien.datasets.index import Tables
 from mien.datasets.shard import ShardReader
 from mien.datasets.tables import TableFile
-from mien.errors import ConfigError, DatasetError, StorageError
+from mien.errors import ConfigError, DatasetError, NoSpace, StorageError
 from mien.storage.commit import COMPLETE as COMPLETE
 from mien.storage.uri import Store, open_store
 
@@ -238,13 +238,25 @@ class Dataset:
             while len(self._open) >= _MAX_OPEN_SHARDS:
                 self._open.pop(next(iter(self._open))).__exit__(None, None, None)
             try:
-                self._open[name] = open_shard(self._store.fetch(name))
+                self._open[name] = open_shard(self._fetched(name))
+            except NoSpace:
+                raise  # says nothing of the shard
             except StorageError as error:
                 raise DatasetError(
                     f"{self.uri}: the shard {name} that its index names is missing: {error}; if the dataset was "
                     "published again since it was opened, open it again"
                 ) from None
         return self._open[name]
+
+    def _fetched(self, name: str) -> Path:
+        """A local path of one shard; where the disk has no room for another, those that are open are given up."""
+        try:
+            return self._store.fetch(name)
+        except NoSpace:
+            if not self._open:
+                raise
+        self.close()
+        return self._store.fetch(name)
 
     def close(self) -> None:
         """Close every open shard."""

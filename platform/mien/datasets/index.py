@@ -24,7 +24,7 @@ from mien.datasets.merge import PART_ROWS, Merge, Merged
 from mien.datasets.shard import readable, require_plain
 from mien.datasets.staging import place_of
 from mien.datasets.tables import TableFile, parquet_bytes, rows_to_table
-from mien.errors import DatasetError, StorageError, Unavailable
+from mien.errors import DatasetError, NoSpace, StorageError, Unavailable
 from mien.storage.commit import commit_files, first_commit, parse, read_commits, sum_up
 from mien.storage.local import translated
 from mien.storage.uri import Store
@@ -186,6 +186,8 @@ def open_tables(store: Store, record: Mapping[str, Any]) -> Tables:
 def _open_table(store: Store, name: str) -> TableFile:
     try:
         return TableFile(store.fetch(name), f"{store.uri}/{name}")
+    except NoSpace:
+        raise  # says nothing of the table
     except StorageError as error:
         raise DatasetError(f"{store.uri}: has no {name}: {error}") from None
 

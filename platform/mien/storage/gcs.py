@@ -3,6 +3,7 @@
 import atexit
 import base64
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -184,12 +185,26 @@ class _Copies:
         if key not in self._paths:
             digest = hashlib.sha256(f"{store.uri}/{name}".encode()).hexdigest()[:16]
             path = self._folder / f"{digest}-{generation}{Path(name).suffix}"
-            store.download(name, path, generation)
+            self._download(store, name, path, generation)
             self._paths[key] = path
         self._paths.move_to_end(key)
-        while len(self._paths) > _MAX_FETCHED:
-            self._paths.popitem(last=False)[1].unlink(missing_ok=True)
+        self._drop(_MAX_FETCHED)
         return self._paths[key]
+
+    def _download(self, store: GcsStore, name: str, path: Path, generation: int) -> None:
+        """One object; where the disk has no room for it, once more without the other copies."""
+        try:
+            store.download(name, path, generation)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT} or not self._paths:
+                raise
+            self._drop(0)
+            store.download(name, path, generation)
+
+    def _drop(self, num_kept: int) -> None:
+        while len(self._paths) > num_kept:
+            self._paths.popitem(last=False)[1].unlink(missing_ok=True)
 
     def _remove(self) -> None:
         if os.getpid() == self._process_id:  # not in a forked child
