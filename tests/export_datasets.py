@@ -18,9 +18,11 @@ from mien.datasets.frames import to_table
 from mien.datasets.parquet import ParquetConfig
 from mien.datasets.preview import PreviewConfig
 from mien.datasets.publish import publish
+from mien.datasets.sound import split
 from mien.faces.crop import encode_jpeg
 from mien.storage.commit import commit, digest
 from mien.storage.local import LocalStore
+from mien.video.audio import AudioClip
 from sample_datasets import PROVENANCE, SIZE_PX, make_columns, sample_row
 
 CARD = CardConfig(title="Test faces", licence="CC-BY-4.0", consent="signed on paper", redistributable=True)
@@ -62,6 +64,7 @@ def make_coloured(
     counts: Sequence[int] = (6, 9, 7),
     without: Sequence[str] = (),
     pts: Sequence[int] = (),
+    heard: AudioClip | None = None,
     **of_index: Any,
 ) -> Dataset:
     """A finished dataset of subjects s0, s1, …, one shard and one sample each."""
@@ -73,6 +76,7 @@ def make_coloured(
     for number, (clip, count) in enumerate(zip(clips, counts, strict=True)):
         found = columns(clip.clip_id, count, number, raw=raw)
         found |= {"pts": np.array(pts, np.int64)} if pts else {}
+        found |= {"audio": split(heard, found["time_s"])} if heard else {}
         frames = to_table({name: values for name, values in found.items() if name not in without})
         name = f"data/w{number}{kind.suffix}"
         draft = store.scratch() / Path(name).name

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from command_line import Ended, clean_environment, run_here
+from export_datasets import write_clip_file
 from mien import cli
 from mien.datasets.dataset import Dataset
 from mien.datasets.parquet import ParquetConfig
@@ -24,9 +25,11 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
     "config schema": (),
     "config show": ("crop.size_px=64",),
     "doctor": (),
+    "export": ("hf", "DATASET", "-o", "OUTPUT"),
     "forget": ("DATASET", "subject=s1", "--yes"),
     "head": ("DATASET",),
     "ingest": ("datasets=[{url: VIDEOS}]", "output=OUTPUT"),
+    "import": ("CLIPS", "-o", "OUTPUT", "crop.size_px=32"),
     "inspect": ("DATASET",),
     "plan": ("source=VIDEOS", "crop.size_px=64", "estimate.max_s=1"),
     "serialize": ("source=VIDEOS", "output=OUTPUT", "crop.size_px=64", "fps=5", "faces.policy=all"),
@@ -100,7 +103,10 @@ def test_stdout_is_one_json_document(
         "DATASET": dataset.uri,
         "VIDEOS": str(faces_dir / "d18.mp4"),
         "OUTPUT": str(tmp_path / "out"),
+        "CLIPS": str(tmp_path / "clips"),
     }
+    (tmp_path / "clips").mkdir()
+    write_clip_file(tmp_path / "clips" / "a.h5")
     words = JSON_VERBS[verb]
     for placeholder, place in places.items():
         words = tuple(word.replace(placeholder, place) for word in words)

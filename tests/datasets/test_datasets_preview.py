@@ -62,5 +62,5 @@ def test_the_sheet_tells_from_where_and_by_what_rule_a_clip_is(finished: Dataset
     for reason in ("whole", "keyword smile"):
         image = Image.new("RGB", (300, 240), "white")
         _describe_sample(ImageDraw.Draw(image), 6, Sample(finished, {**sample.row, "reason": reason, "start_s": 9.5}))
-        inks.append(int((np.asarray(image)[130:] < 128).sum()))
+        inks.append(int((np.asarray(image)[100:] < 128).sum()))
     assert inks[1] > inks[0] > 0, "one more line above the id"

@@ -21,9 +21,8 @@ from mien.datasets.preview import PreviewConfig
 from mien.datasets.publish import publish
 from mien.datasets.verify import verify
 from mien.errors import DatasetError, FaceError
-from mien.pipelines.plan import pending
+from mien.pipelines.handout import drop_done, pending
 from mien.pipelines.sink import Target, failure_of, write_clips
-from mien.pipelines.stages import drop_done
 from mien.storage.emulator import Emulator
 from mien.storage.uri import Store, open_store
 from people import rows

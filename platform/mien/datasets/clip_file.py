@@ -24,6 +24,7 @@ from mien.log import printable
 
 _MAX_FRAMES = 100_000
 _MAX_FACES = 100
+_MAX_FACTS = 200
 _MAX_VALUES = 3 * 4096 * 4096
 _MAX_TEXT_CHARS = 4096
 _FRAME = re.compile(r"frame_(\d{3,6})")
@@ -42,6 +43,8 @@ class ClipFacts(NamedTuple):
     width_px: int
     """Of the source frame; 0 where it is not said, as is the height."""
     height_px: int
+    labels: dict[str, str]
+    """What is said of the subject, such as age or gender."""
     time_s: np.ndarray
     """float64 [num_frames], ascending, s of the source."""
 
@@ -82,6 +85,7 @@ class ClipFile:
             fps=self._number("fps", 0.0),
             width_px=int(self._number("video_width", 0)),
             height_px=int(self._number("video_height", 0)),
+            labels=self._labels(),
             time_s=time_s,
         )
 
@@ -134,20 +138,27 @@ class ClipFile:
         if item is None:
             return None
         place = f"{group.name}/{name}"
-        if not isinstance(item, h5py.Dataset) or item.shape is None:
-            raise self._error(f"{place} holds no values")
+        if not isinstance(item, h5py.Dataset):
+            raise self._error(f"{place} is not a dataset")
+        fault = storage_fault(item, self._num_bytes)  # first: even the shape of a virtual dataset opens its sources
+        if fault:
+            raise self._error(f"{place} {fault}")
         is_text = item.dtype.kind == "S" or h5py.check_string_dtype(item.dtype) is not None
         if not is_text and item.dtype.kind not in "biuf":
             raise self._error(f"{place} holds no plain numbers or text ({item.dtype})")
-        fault = storage_fault(item, self._num_bytes)
-        if fault or item.size > (1 if is_text else _MAX_VALUES):
-            raise self._error(f"{place} {fault or f'has {item.size} values'}")
+        if item.size > (1 if is_text else _MAX_VALUES):
+            raise self._error(f"{place} has {item.size} values")
         return item[()]
 
     def _numbers(self, group: h5py.Group, name: str) -> np.ndarray:
         """Numbers as float64 [N]; none where there are none."""
         values = np.asarray([] if (found := self._values(group, name)) is None else found)
         return values.astype(np.float64).reshape(-1) if values.dtype.kind in "biuf" else np.array([])
+
+    def _labels(self) -> dict[str, str]:
+        names = self._names(self._group(self._file, "metadata"), _MAX_FACTS)
+        labels = {name.removeprefix("subject_"): name for name in names if name.startswith("subject_")}
+        return {key.replace("-", "_"): self._text(name) for key, name in sorted(labels.items()) if key and key != "id"}
 
     def _text(self, name: str) -> str:
         """A text, also where older tools wrote a number or bytes; empty where there is none."""

@@ -263,9 +263,10 @@ def _fault(file: h5py.File, name: str, file_bytes: int) -> str:
     item = file[name]
     if not isinstance(item, h5py.Dataset):
         return "is not a column"
-    if item.dtype.kind not in "biufS" or item.ndim == 0:
+    fault = storage_fault(item, file_bytes)  # first: even the shape of a virtual dataset opens its sources
+    if not fault and (item.dtype.kind not in "biufS" or item.ndim == 0):
         return f"holds no plain numbers or bytes ({item.dtype})"
-    return storage_fault(item, file_bytes)
+    return fault
 
 
 def storage_fault(item: h5py.Dataset, file_bytes: int) -> str:
@@ -275,6 +276,8 @@ def storage_fault(item: h5py.Dataset, file_bytes: int) -> str:
         return "keeps its data in other files"
     if any(properties.get_filter(i)[0] not in _BUILTIN_FILTERS for i in range(properties.get_nfilters())):
         return "uses a filter that is not built in"
+    if item.size is None:
+        return "holds no values"
     stored = item.id.get_storage_size()
     if stored > file_bytes or item.size * item.dtype.itemsize > _MAX_RATIO * stored:
         return f"claims {item.size * item.dtype.itemsize} bytes and stores {min(stored, file_bytes)}"

@@ -12,7 +12,7 @@ import ray
 from pydantic import Field
 
 import mien
-from mien.clips.clip import Clip, Source
+from mien.clips.clip import Clip, Source, to_labels
 from mien.config import Config, differing_keys, fingerprint
 from mien.datasets import ids, index, publish
 from mien.datasets.card import CardConfig
@@ -186,7 +186,9 @@ def _plan_row(source: Source) -> dict[str, Any]:
     except (MediaError, StorageError):
         return Clip(source, reason="imported").to_row()
     reason = f"imported from {facts.video}" if facts.video else "imported"
-    return Clip(source._replace(subject=facts.subject), facts.start_s, reason=reason).to_row()
+    return Clip(
+        source._replace(subject=facts.subject, labels=to_labels(facts.labels)), facts.start_s, reason=reason
+    ).to_row()
 
 
 @contextlib.contextmanager

@@ -1,25 +1,19 @@
 """What an ingest says while it works: a live table of the items at work on a terminal, otherwise one line per 30 s."""
 
-import contextlib
-import sys
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import ray
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from mien.datasets.status import duration
-from mien.log import logger, printable
+from mien.log import printable
 from mien.pipelines.ingest_item import DONE, DOWNLOADING, FAILED, KEPT
+from mien.pipelines.shown import Shown
 
-_LINE_EVERY_S = 30.0
-_TABLE_EVERY_S = 0.5
 _TELL_EVERY_S = 0.5
 _RECENT_S = 60.0
 _MAX_SHOWN = 20
@@ -88,46 +82,26 @@ class Teller:
             self._board.tell.remote(self._key, self._name, state, num_bytes, size_bytes)
 
 
-class Progress:
+class Progress(Shown):
     """Shows the board and the counts of the driver until the run ends."""
 
     def __init__(
         self, look: Callable[[], Seen], num_items: int, num_before: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Of `num_items` listed, `num_before` were done by earlier runs."""
+        super().__init__()
         self._look, self._num_items, self._num_before, self._clock = look, num_items, num_before, clock
         self.ended = Counter[str]()
         """Items that ended in this run, by state; the driver counts."""
         self._looks = deque([(clock(), 0, Seen({}, 0, 0.0))])
-        self._stop = threading.Event()
 
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
-        """Show it on stderr for the length of a block, and the last state at its end."""
-        thread = threading.Thread(target=self._show, name="progress", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
+    def update(self) -> None:
+        """Look at the board."""
+        self.see(self._look())
 
-    def _show(self) -> None:
-        if sys.stderr.isatty():
-            with Live(console=Console(stderr=True), auto_refresh=False) as live:
-                while not self._update(_TABLE_EVERY_S):
-                    live.update(self.picture(), refresh=True)
-                live.update(self.picture(), refresh=True)
-        else:
-            while not self._update(_LINE_EVERY_S):
-                logger.info("%s", self.line())
-
-    def _update(self, wait_s: float) -> bool:
-        """Wait, look at the board, and tell whether the run has ended."""
-        ended = self._stop.wait(wait_s)
-        with contextlib.suppress(ray.exceptions.RayError):
-            self.see(self._look())
-        return ended
+    def lines(self) -> list[str]:
+        """One line."""
+        return [self.line()]
 
     def see(self, seen: Seen) -> None:
         """Take note; what lies further back than the rates reach is forgotten, but for one look."""

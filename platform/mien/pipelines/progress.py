@@ -1,26 +1,20 @@
 """What a run says while it works: a live table on a terminal, otherwise one line per 30 s."""
 
-import contextlib
-import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import ray
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from mien.datasets.status import duration
-from mien.log import logger
+from mien.pipelines.shown import Shown
 from mien.pipelines.tally import RECENT_S, Counts, StageCount, Straggler
 
-_LINE_EVERY_S = 30.0
-_TABLE_EVERY_S = 0.5
 _MAX_STRAGGLERS = 3
 
 
@@ -43,51 +37,30 @@ class StageView(NamedTuple):
     """Share of the workers' time in which they worked."""
 
 
-class Progress:
+class Progress(Shown):
     """Shows a tally until the run ends."""
 
     def __init__(self, tally: Any, num_clips: int, num_done: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Of `num_clips` planned, `num_done` were done by earlier runs."""
+        super().__init__()
         self._tally, self._num_clips, self._num_done = tally, num_clips, num_done
         self._clock = clock
         self._looks = deque([Look(clock(), Counts({}, 0.0, ""))])
         self.started_at = time.time()
         """Unix time at which the run began to execute."""
-        self._stop = threading.Event()
 
     @property
     def counts(self) -> Counts:
         """The counts as last seen."""
         return self._looks[-1].counts
 
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
-        """Show progress on stderr for the length of a block, and the last state at its end."""
-        thread = threading.Thread(target=self._show, name="progress", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
+    def update(self) -> None:
+        """Look at the tally."""
+        self.see(ray.get(self._tally.counts.remote(), timeout=5))
 
-    def _show(self) -> None:
-        if sys.stderr.isatty():
-            with Live(console=Console(stderr=True), auto_refresh=False) as live:
-                while not self._update(_TABLE_EVERY_S):
-                    live.update(self.picture(), refresh=True)
-                live.update(self.picture(), refresh=True)
-        else:
-            while not self._update(_LINE_EVERY_S):
-                for line in (self.line(), *self.waiting()):
-                    logger.info("%s", line)
-
-    def _update(self, wait_s: float) -> bool:
-        """Wait, look at the tally, and tell whether the run has ended."""
-        ended = self._stop.wait(wait_s)
-        with contextlib.suppress(ray.exceptions.RayError):
-            self.see(ray.get(self._tally.counts.remote(), timeout=5))
-        return ended
+    def lines(self) -> list[str]:
+        """The line of the run, and one for each clip that is waited for."""
+        return [self.line(), *self.waiting()]
 
     def see(self, counts: Counts) -> None:
         """Take note of the counts; what lies back longer than the rates reach is forgotten, but for one look.
@@ -118,7 +91,7 @@ class Progress:
 
     def picture(self) -> Group:
         """The table, and below it what a line says and the clips that are waited for."""
-        return Group(self.table(), *(Text(line) for line in (self.line(), *self.waiting())))
+        return Group(self.table(), *map(Text, self.lines()))
 
     def table(self) -> Table:
         """Stage, clips, frames per second, clips that wait or are at work, busy share; what limits is marked."""

@@ -22,14 +22,19 @@ def export(
     """Write a dataset in a form that others read. The same command resumes.
 
     clips: HDF5 and MP4 per sample. lerobot: LeRobot v3.0. webdataset: tar shards. hf: Parquet with pictures and a card.
-    openface: CSV with its 714 columns, what is not measured is empty. Example: mien export hf DATASET -o OUT subject=s7
+    openface: CSV with its 714 columns, what is not measured is empty.
+
+    Options: subject=NAME and frames_per_part=N for all; size_px=, compression= (clips), task= (lerobot),
+    unit=frame|sample, shard_mb= (webdataset), shard_mb= (hf), video.crf= where there is an MP4.
+
+    Example: mien export hf DATASET -o OUT subject=s7
     """
     started = time.monotonic()
     config = call("mien.datasets.export.kinds:read_kind", kind, words or [])
     report = call("mien.pipelines.export:export", place, output, config, fresh=fresh)
     told = {key: value for key, value in report.items() if key not in {"origin", "options", "finished"}}
     emit(report, as_json, lambda: lines(told))
-    finish(started, report["path"], f"less {report['path']}/README.md")
+    finish(started, report["path"], f"see {report['path']}/README.md")
 
 
 @app.command("import")

@@ -1,5 +1,7 @@
 """Clips, read back by h5py and PyAV alone."""
 
+import json
+import tarfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -8,11 +10,13 @@ from typing import Any
 import av
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from export_datasets import NO_FACE, make_coloured, pictures
 from mien.datasets.dataset import Dataset
 from mien.storage.local import LocalStore
+from mien.video.audio import AudioClip
 from sample_datasets import SIZE_PX
 
 Export = Callable[..., tuple[Path, dict[str, Any]]]
@@ -95,3 +99,39 @@ def test_tracks_and_names_that_no_path_may_have_are_told_apart(tmp_path: Path, e
     assert path.name == f"subject_x_x_faces_0_00_{dataset.clip_ids[0][:12]}_t2.h5"
     with h5py.File(path) as file:
         assert file["metadata/subject_id"][()].decode() == "../ö/.."
+
+
+def test_the_mp4_has_the_sound_of_the_dataset(tmp_path: Path, export_to: Export) -> None:
+    """A click at 0.1 s; 25 frames at 25 frames/s."""
+    samples = np.zeros((1, 16_000), np.float32)
+    samples[0, 1600:1680] = 0.9
+    dataset = make_coloured(
+        *(LocalStore(tmp_path / "dataset"), None),
+        counts=(25,),
+        heard=AudioClip(samples, 16_000),
+        audio_rate_hz=16_000,
+        audio_channels=1,
+    )
+    folder, _ = export_to(dataset, "clips", "size_px=null")
+    with av.open(str(next(folder.glob("*.mp4")))) as container:
+        assert (container.streams.video[0].frames, container.streams.audio[0].rate) == (25, 16_000)
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert abs(np.argmax(np.abs(heard)) / 16_000 - 0.1) < 0.01
+
+
+def test_what_is_known_of_clip_and_subject_goes_along(tmp_path: Path, export_to: Export) -> None:
+    labels = '{"age":"30","id":"x","skin_type":"iv"}'
+    told = {"labels": labels, "keyword": "smile", "keyword_s": 3.5, "text": "please smile"}
+    dataset = make_coloured(LocalStore(tmp_path / "dataset"), counts=(4,), **told)
+    folder, _ = export_to(dataset, "clips", "size_px=null")
+    with h5py.File(next(folder.glob("*.h5"))) as file:
+        found = {name: file["metadata"][name][()] for name in file["metadata"]}
+    assert (found["subject_id"], found["subject_age"], found["subject_skin-type"]) == (b"s0", b"30", b"iv")
+    assert (found["keyword"], found["keyword_timestamp"], found["transcript"]) == (b"smile", 3.5, b"please smile")
+    folder, _ = export_to(dataset, "webdataset")
+    with tarfile.open(next(folder.glob("data/*.tar"))) as tar:
+        about = json.load(tar.extractfile(next(name for name in tar.getnames() if name.endswith(".json"))))  # type: ignore[arg-type]
+    assert (about["labels"]["age"], about["keyword"], about["text"]) == ("30", "smile", "please smile")
+    folder, _ = export_to(dataset, "hf")
+    row = pq.read_table(next(folder.glob("data/*.parquet"))).to_pylist()[0]
+    assert (row["labels"], row["keyword"], row["text"]) == (labels, "smile", "please smile")

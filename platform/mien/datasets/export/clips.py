@@ -13,17 +13,18 @@ import h5py
 import numpy as np
 from pydantic import Field
 
+from mien.clips.clip import from_labels
 from mien.datasets.dataset import Dataset, Sample
-from mien.datasets.export.kind import ExportConfig, Outbox, Part, Total, samples, stem
-from mien.datasets.export.pictures import pixels, timing
+from mien.datasets.export.kind import ExportConfig, Outbox, Part, Total, safe, samples, stem
+from mien.datasets.export.pictures import pixels, sound, timing
 from mien.datasets.export.readme import readme
 from mien.datasets.export.record import CARD, origin
 from mien.datasets.hdf5 import Disk
 from mien.schema import FACE_NONE
 from mien.video.encode import EncodeConfig, encode
 
-LABELS = ("age", "gender", "skin_type")
-"""Columns about a subject that go along where the index has them; `skin_type` is called `subject_skin-type`."""
+_OF_CLIP = {"subject": "subject_id", "keyword": "keyword", "keyword_s": "keyword_timestamp", "text": "transcript"}
+"""Columns of the index -> their names below `metadata/`, where there is something to say."""
 
 
 class ClipsConfig(ExportConfig):
@@ -54,7 +55,8 @@ class ClipsConfig(ExportConfig):
                 _write(path, self, sample, pixels(sample, dataset.crop_size_px, side_px), about)
             with outbox.file(f"{name}.mp4") as path:
                 pictures = pixels(sample, dataset.crop_size_px, side_px)
-                encode(path, pictures, timing(sample), metadata=_about(facts), config=self.video)
+                heard = sound(sample)
+                encode(path, pictures, timing(sample), audio=heard, metadata=_about(facts), config=self.video)
         return {}
 
     def finish(self, dataset: Dataset, total: Total, parts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, bytes]]:
@@ -64,8 +66,8 @@ class ClipsConfig(ExportConfig):
             "One `.h5` and one `.mp4` per sample. `faces/frame_000/face_000/` holds `data` (RGB), `bbox` (what it "
             "shows of the frame: x0, y0, x1, y1, px), `confidence` (of the detector, NaN where the face was "
             "interpolated) and `original_size` (w, h of the face, px). A frame without the face has no "
-            "group, and is black in the `.mp4`. Length, number of frames and codec of the source are not known to "
-            "the dataset and left out."
+            "group, and is black in the `.mp4`, which has the sound if the dataset has. Length, number of frames and "
+            "codec of the source are not known to the dataset and left out."
         )
         yield CARD, readme(dataset, total, what)
 
@@ -94,10 +96,16 @@ def metadata(sample: Sample, side_px: int) -> dict[str, Any]:
     if all(size):
         found |= {"video_width": str(size[0]), "video_height": str(size[1]), "video_resolution": f"{size[0]}x{size[1]}"}
         found["video_aspect_ratio"] = str(size[0] / size[1])
-    if row["subject"]:
-        found["subject_id"] = row["subject"]
-    labels = {name: row[name] for name in LABELS if row.get(name) not in (None, "")}
-    return found | {f"subject_{name.replace('_', '-')}": str(value) for name, value in labels.items()}
+    for name, called in _OF_CLIP.items():
+        if row.get(name) not in (None, ""):
+            found[called] = row[name]
+    return found | _labels(row)
+
+
+def _labels(row: Mapping[str, Any]) -> dict[str, str]:
+    """`subject_<label>` of all labels of the clip, as texts."""
+    labels = {safe(name, 60): str(value) for name, value in from_labels(row.get("labels")).items()}
+    return {f"subject_{'skin-type' if name == 'skin_type' else name}": labels[name] for name in labels if name != "id"}
 
 
 def _fps(time_s: np.ndarray, of_source: float) -> float:

@@ -27,6 +27,8 @@ _ROW_GROUP_ROWS = 256
 _FRAMES = ("pts", "time_s", "face", "num_faces", "score", "box", "crop_box", "padded")
 _ARRAYS = ("landmarks", "blendshapes", "head_pose", "feature")
 _OF_SAMPLE = {"clip_id": "string", "track": "int16", "source_uri": "string", "subject": "string"}
+_TOLD = ("keyword", "text", "labels")
+"""Columns of the index that earlier datasets lack; labels are JSON."""
 _DTYPES = {column.name: column.dtype for column in schema.FRAMES}
 
 
@@ -76,7 +78,8 @@ def _table(sample: Sample) -> tuple[pa.Table, dict[str, Any]]:
     pictures = [{"bytes": data, "path": None} if data else None for data in files(sample)]
     columns = {"image": pa.array(pictures, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))}
     features: dict[str, Any] = {"image": {"_type": "Image"}}
-    for name, dtype in _OF_SAMPLE.items():
+    told = {name: "string" for name in _TOLD if name in sample.row}
+    for name, dtype in (_OF_SAMPLE | told).items():
         columns[name] = pa.array([sample.row[name]] * length, dtype)
         features[name] = _value(dtype)
     columns["frame"], features["frame"] = pa.array(np.arange(length)), _value("int64")

@@ -208,7 +208,7 @@ def _episode(sample: Sample, part: Part, fps: Fraction, task: str, before: list[
         "mien/clip_id": sample.clip_id,
         "mien/track": sample.track,
         "mien/source_uri": sample.row["source_uri"],
-        "mien/subject": sample.row["subject"],
+        **{f"mien/{name}": sample.row.get(name) or "" for name in ("subject", "keyword", "text", "labels")},
     }
 
 

@@ -1,4 +1,4 @@
-"""The crops of a sample one at a time: as pixels for a video, as files for a picture."""
+"""The crops of a sample one at a time: as pixels for a video with its times and sound, as files for a picture."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -12,6 +12,7 @@ from mien.datasets.frames import Values
 from mien.errors import DatasetError
 from mien.faces.crop import decode_jpeg
 from mien.schema import FACE_NONE
+from mien.video.audio import LAYOUTS, AudioClip
 from mien.video.encode import FrameTimes
 
 
@@ -66,6 +67,14 @@ def files(sample: Sample) -> Iterator[bytes]:
 
 def _png(rgb: np.ndarray) -> bytes:
     return bytes(cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1])
+
+
+def sound(sample: Sample) -> AudioClip | None:
+    """What is heard from the first frame on; None where the dataset was made without, or the video is silent."""
+    if not sample.row.get("audio_rate_hz"):
+        return None
+    heard = sample.audio()
+    return heard if heard.samples.size and len(heard.samples) in LAYOUTS else None
 
 
 def timing(sample: Sample) -> Fraction | FrameTimes:

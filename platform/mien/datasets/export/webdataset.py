@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from mien.clips.clip import from_labels
 from mien.datasets.dataset import Dataset, Sample
 from mien.datasets.export.kind import ExportConfig, Outbox, Part, Total, samples, stem
-from mien.datasets.export.pictures import ending, files, pixels, timing
+from mien.datasets.export.pictures import ending, files, pixels, sound, timing
 from mien.datasets.export.readme import readme
 from mien.datasets.export.record import CARD
 from mien.schema import FACE_NONE
@@ -63,7 +64,8 @@ class WebdatasetConfig(ExportConfig):
 
     def _video(self, dataset: Dataset, sample: Sample, outbox: Outbox) -> Entry:
         with outbox.scratch("sample.mp4") as path:
-            encode(path, pixels(sample, dataset.crop_size_px), timing(sample), config=self.video)
+            pictures = pixels(sample, dataset.crop_size_px)
+            encode(path, pictures, timing(sample), audio=sound(sample), config=self.video)
             entry = {"mp4": path.read_bytes()}
         columns = {name: np.asarray(sample[name]).tolist() for name in ("pts", "time_s", "face", "score", "box")}
         columns["crop_box"] = np.asarray(sample["crop_box"]).tolist()
@@ -106,7 +108,9 @@ def _add_frames(tars: "_Tars", sample: Sample) -> None:
 
 def _about(sample: Sample) -> dict[str, Any]:
     kept = ("clip_id", "track", "source_uri", "subject", "start_s", "end_s", "width_px", "height_px", "fps")
-    return dict(_plain({key: sample.row[key] for key in kept}))
+    told = {key: sample.row[key] for key in ("keyword", "keyword_s", "text") if sample.row.get(key) not in (None, "")}
+    labels = from_labels(sample.row.get("labels"))
+    return dict(_plain({key: sample.row[key] for key in kept} | told | ({"labels": labels} if labels else {})))
 
 
 def _plain(value: Any) -> Any:
