@@ -76,7 +76,7 @@ def test_what_was_said_and_who_said_it_stay_with_the_clips(report: SerializeRepo
     assert [float(np.asarray(sample["time_s"])[0]) for sample in dataset] == pytest.approx([4.0, 1.0], abs=0.1)
     card = (Path(report.path) / "README.md").read_text()
     assert "| `skin_type` | `2`: 1, `5`: 1 |" in card
-    assert "| keyword | `happy`: 1, `surprised`: 1, `smile`: 1 |" in card
+    assert "| keyword | `happy`: 1, `smile`: 1, `surprised`: 1 |" in card
 
 
 def test_the_run_ends_with_what_was_not_found_also_when_there_is_nothing_left_to_do(

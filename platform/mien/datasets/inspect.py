@@ -92,7 +92,7 @@ def keyword_counts(index: "TableFile") -> dict[str, int]:
     counts = Counter[str]()
     for text, count in _counts_of(index, "matches").items():
         counts.update(dict.fromkeys({keyword for keyword, _ in json.loads(text)}, count))
-    return dict(counts.most_common())
+    return dict(sorted(counts.items(), key=lambda counted: (-counted[1], counted[0])))
 
 
 def _counts_of(index: "TableFile", name: str) -> dict[str, int]:

@@ -132,7 +132,8 @@ def expires_at(url: str) -> float | None:
             if f"{vendor}-date" in query:
                 start = datetime.datetime.strptime(query[f"{vendor}-date"], "%Y%m%dT%H%M%SZ")
                 return start.replace(tzinfo=datetime.UTC).timestamp() + float(query[f"{vendor}-expires"])
-        moment(ends_at := float(query["expires"]))  # a time that a calendar has
+        ends_at = float(query["expires"])
+        datetime.datetime.fromtimestamp(ends_at, datetime.UTC)  # a time that a calendar has
         return ends_at
     return None
 
