@@ -182,7 +182,7 @@ def _is_of(process: psutil.Process, output: str) -> bool:
 def test_an_outage_of_the_bucket_ends_the_run_and_the_same_command_resumes(
     web: FileServer, emulator: Emulator, local_ray: None
 ) -> None:
-    output, source = f"gs://{BUCKET}/outage", f"gs://{BUCKET}/outage-source"
+    output, source = f"gs://{BUCKET}/ingest-outage", f"gs://{BUCKET}/outage-source"
     open_store(source).replace("a.mp4", DATA)
     urls = [f"{source}/a.mp4", web.put("b.mp4", DATA)]
     with (

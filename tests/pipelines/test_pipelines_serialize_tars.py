@@ -61,7 +61,7 @@ def test_tars_give_the_same_crops_as_the_folder_that_was_packed(
         (folder / name).write_bytes(data)
     pack(tars / "0.tar", {"d18.mp4": videos["d18.mp4"], "d18.json": b'{"subject": "anna"}'})
     pack(tars / "1.tar", {f"x/{name}": videos[name] for name in ("d19.mp4", "s32.mp4")})
-    store = GcsStore(f"gs://{BUCKET}/tars")
+    store = GcsStore(f"gs://{BUCKET}/tars-whole")
     for path in tars.iterdir():
         store.replace(path.name, path.read_bytes())
     _, expected = made(str(folder), tmp_path / "a")
@@ -93,7 +93,7 @@ def test_strides_of_members_in_a_bucket_are_planned_from_headers_read_by_range(
     data = pack(
         tmp_path / "0.tar", {name: (faces_dir / name).read_bytes() for name in ("d9.mp4", "s20.mp4")}
     ).read_bytes()
-    store = GcsStore(f"gs://{BUCKET}/strides")
+    store = GcsStore(f"gs://{BUCKET}/tars-strides")
     store.replace("0.tar", data)
     emulator.reset_traffic()
     clips = {"kind": "stride", "length_s": 5, "stride_s": 5}
