@@ -32,6 +32,7 @@ ONE_BY_ONE = ("min_shard_mb=0", "workers.clips_per_task=1")
 CHAOS = {"*": {"num_failures": -1, "req_failure_prob": 3, "resp_failure_prob": 3}}
 """Of a hundred messages between Ray's processes three are lost on the way there, and three replies on the way back."""
 
+MAX_ATTEMPTS = 5
 SMALLEST_STORE_GB = 0.081
 STEP_BYTES = 100_000_000
 ROOM_BYTES, MAX_BALLOON_BYTES, FREE_BYTES = 2_500_000_000, 4_000_000_000, 3_000_000_000
@@ -107,14 +108,20 @@ def test_an_answer_that_stalls_beyond_the_budget_names_the_object(
 def test_messages_that_are_lost_within_ray_lose_no_clip(
     source: Path, tmp_path: Path, assets_dir: Path, told: Any
 ) -> None:
-    words = (f"source={source}", *SMALL, *ONE_BY_ONE)
-    took_s = dict[str, float]()
-    for name, chaos in {"calm": {}, "chaos": {"RAY_testing_rpc_failure": json.dumps(CHAOS)}}.items():
-        ended, took_s[name] = run(*words, f"output={tmp_path / name}", MIEN_ASSETS=str(assets_dir), **chaos)
-        assert_went_well(ended)
-        assert_exact(str(tmp_path / name), NUM_VIDEOS)
-    ratio = took_s["chaos"] / took_s["calm"]
-    told(f"RPC chaos 3 %/3 %: {took_s['chaos']:.1f} s against {took_s['calm']:.1f} s, ratio {ratio:.2f}")
+    words, chaos = (f"source={source}", *SMALL, *ONE_BY_ONE), json.dumps(CHAOS)
+    ended, calm_s = run(*words, f"output={tmp_path / 'calm'}", MIEN_ASSETS=str(assets_dir))
+    assert_went_well(ended)
+    places = {"MIEN_ASSETS": str(assets_dir), "RAY_testing_rpc_failure": chaos}
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        ended, chaos_s = run(*words, f"output={tmp_path / 'chaos'}", **places)
+        told(f"RPC chaos 3 %/3 %, attempt {attempt}: {ended.code}, {chaos_s:.0f} s ({chaos_s / calm_s:.2f} of calm)")
+        if ended.code == 0:
+            break
+        assert "Traceback" not in ended.err  # a node of Ray may well not outlive its own start
+        assert len(ended.complaints) == 1, ended.err
+        assert "it resumes" in ended.complaints[0] or "Ray does not start" in ended.complaints[0]
+    assert_went_well(ended)
+    assert_exact(str(tmp_path / "chaos"), NUM_VIDEOS)
 
 
 def test_raw_crops_of_several_times_the_object_store_go_through_it(

@@ -15,6 +15,7 @@ from mien.config import Config
 from mien.errors import MienError, PreflightError
 from mien.log import is_debug
 from mien.pipelines.tail import TailCallback
+from mien.pipelines.watchdog import last_words
 
 UNSAFE_SWITCHES = (
     "RAY_DATA_ARROW_EXTENSION_SERIALIZATION_CLOUDPICKLE",
@@ -72,16 +73,21 @@ def session(config: ClusterConfig) -> Iterator[None]:
         yield
         return
     os.environ.update(WORKER_ENVIRONMENT)
+    with last_words():
+        _start(config)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(config: ClusterConfig) -> None:
     try:
         with _quiet():
             _connect(config)
     except Exception as error:  # Ray raises a bare one where a node does not come up in time
         raise PreflightError(f"Ray does not start ({' '.join(str(error).split())[:300]}); run `mien doctor`") from error
     _set_up_ray_data()
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _refuse_unsafe() -> None:

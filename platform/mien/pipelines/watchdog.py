@@ -1,7 +1,9 @@
-"""The way out of a C library that hangs: the process ends, and whoever started it counts that."""
+"""Ends that Python has no part in: a C library that hangs, and one that ends the process without a word."""
 
 import contextlib
 import faulthandler
+import subprocess
+import sys
 from collections.abc import Iterator
 
 STDERR = 2
@@ -19,3 +21,24 @@ def process_ends_after(timeout_s: float) -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+_WORDS = (
+    "mien: this process ended without a word (it was killed, or the node of Ray on this machine died); run the same "
+    "command, it resumes"
+)
+_SPEAKER = "import sys; sys.stdin.read(1) or sys.exit(sys.argv[1])"
+
+
+@contextlib.contextmanager
+def last_words() -> Iterator[None]:
+    """Have a child say what happened if this process ends within the block.
+
+    Ray's core ends the process of a driver whose node dies under it, by `_exit` and with its own stderr shut.
+    """
+    words = [sys.executable, "-I", "-S", "-c", _SPEAKER, _WORDS]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as speaker:  # Ctrl-C is not for it
+        try:
+            yield
+        finally:
+            speaker.communicate(b".")
