@@ -3,7 +3,6 @@
 Only the machines are simulated: the demand is what the job asks for, and the autoscaler is the one of a real cluster.
 """
 
-import json
 import os
 import shutil
 import socket
@@ -30,14 +29,14 @@ from mien.datasets.verify import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
-MAX_NODES, NUM_COPIES = 3, 20
+MAX_NODES, NUM_COPIES = 3, 150
 PATIENCE_S = 600.0
 POLL_S = 1.0
 IDLE_MIN = 0.15
 DEAD = 2
 """State of a node that was given back."""
-REQUESTED = b"autoscaler_resource_request"
-"""What a job asks the autoscaler for, where `ray status` reads it: JSON, one dict of resources per worker."""
+HEAD_TYPE, HEAD_ID = "ray.head.default", "f" * 51 + "00000"
+"""What the provider takes for the head, by name and id: any other it starts and ends over and over."""
 
 SETTINGS = ("fps=5", "crop.size_px=64", "min_shard_mb=0", "workers.clips_per_task=1")
 
@@ -46,8 +45,10 @@ def autoscaler_config(address: str) -> dict[str, Any]:
     """Up to three nodes of one CPU; without the updaters that would log in on a machine."""
     without = ("head_start_ray_commands", "worker_start_ray_commands", "setup_commands", "head_setup_commands")
     without += ("worker_setup_commands", "initialization_commands", "cluster_synced_files", "rsync_exclude")
-    provider = {"type": "fake_multinode", "gcs_address": address, "disable_node_updaters": True}
+    module = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+    provider = {"type": "external", "module": module, "gcs_address": address, "disable_node_updaters": True}
     provider |= {"disable_launch_config_check": True, "worker_liveness_check": False, "foreground_node_launch": True}
+    provider |= {"launch_multiple": True, "head_node_id": HEAD_ID}
     resources = {"CPU": 1, "object_store_memory": 150_000_000}
     return {
         "cluster_name": "mien-test",
@@ -57,10 +58,10 @@ def autoscaler_config(address: str) -> dict[str, Any]:
         "provider": provider,
         "auth": {"ssh_user": "nobody"},
         "available_node_types": {
-            "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
             "worker": {"resources": resources, "node_config": {}, "min_workers": 0, "max_workers": MAX_NODES},
         },
-        "head_node_type": "head",
+        "head_node_type": HEAD_TYPE,
         "file_mounts": {},
         "file_mounts_sync_continuously": False,
         "rsync_filter": [],
@@ -84,10 +85,11 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     words = [f"--port={found.rpartition(':')[2]}", "--num-cpus=0", "--include-dashboard=false", "--disable-usage-stats"]
     folder = tempfile.mkdtemp(prefix="mien-ray-")  # a socket's path is short
     words += [f"--autoscaling-config={config}", "--object-store-memory=200000000", f"--temp-dir={folder}"]
-    node_id = {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": "f" * 51 + "00000"}
+    second = {"RAY_enable_autoscaler_v2": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}  # what `ray up` and KubeRay run
+    ids = {"RAY_FAKE_CLUSTER": "1", "RAY_CLOUD_INSTANCE_ID": HEAD_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID}
     head = subprocess.Popen(
         [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", *words],
-        env={**os.environ, "RAY_FAKE_CLUSTER": "1", **node_id},
+        env={**os.environ, **ids, **second},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -137,10 +139,11 @@ class Watched:
 
     def look(self) -> None:
         """Nodes that have a CPU, CPUs that the job asks for, and commit records, now."""
-        nodes = get_cluster_resource_state(self._gcs).node_states
-        self.num_nodes = sum(1 for node in nodes if node.status != DEAD and node.total_resources.get("CPU", 0))
-        wanted = json.loads(self._gcs.internal_kv_get(REQUESTED, None) or b"[]")
-        self.num_requested = sum(bundle.get("CPU", 0) for bundle in wanted)
+        state = get_cluster_resource_state(self._gcs)  # what `ray status` and the autoscaler read
+        alive = [node for node in state.node_states if node.status != DEAD]
+        self.num_nodes = sum(1 for node in alive if node.total_resources.get("CPU", 0))
+        wanted = [asked for constraint in state.cluster_resource_constraints for asked in constraint.resource_requests]
+        self.num_requested = sum(asked.count * asked.request.resources_bundle.get("CPU", 0) for asked in wanted)
         self.num_committed = len(list(self._output.glob("commits/*.json")))
 
     def until(self, what: Callable[[], bool]) -> None:

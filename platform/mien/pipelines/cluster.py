@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from mien.config import Config
 from mien.errors import MienError, PreflightError
 from mien.log import is_debug
-from mien.pipelines.tail import TailCallback
+from mien.pipelines.demand import DemandCallback
 from mien.pipelines.watchdog import last_words
 
 UNSAFE_SWITCHES = (
@@ -120,7 +120,7 @@ def _set_up_ray_data() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context._max_num_blocks_in_streaming_gen_buffer = _BLOCKS_AHEAD
-    context.custom_execution_callback_classes = [*{*context.custom_execution_callback_classes, TailCallback}]
+    context.custom_execution_callback_classes = [*{*context.custom_execution_callback_classes, DemandCallback}]
     context.retried_io_errors = [*dict.fromkeys([*context.retried_io_errors, *GCS_ERRORS])]
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):

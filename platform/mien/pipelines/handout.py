@@ -116,6 +116,11 @@ def _part(place: str, file: str) -> pa.Table:
     return read_parquet(open_store(place), file)
 
 
+def is_handing_out(op: Any) -> bool:
+    """Whether Ray's operator has slices left."""
+    return HandOutStage.__name__ in op.name and not op.has_completed()
+
+
 class AheadPolicy(BackpressurePolicy):  # type: ignore[misc]  # ray is not typed
     """Lets a slice out only while few clips wait for a worker; Ray's own policies count bytes, and a plan has few."""
 
