@@ -103,6 +103,7 @@ def write_clip_file(path: Path, subject: Any = "0123", num_frames: int = 4, **me
         about |= {"frame_timestamps": 2.5 + np.arange(num_frames) / 30, "face_size": (SIZE_PX, SIZE_PX)}
         about |= {"frame_skip": 0, "extraction_date": "2025-08-05T10:00:00", "subject_id": subject}
         about |= {"video_width": "1280", "video_height": "720", "subject_age": "30"}
+        about |= {"video_duration_seconds": "60.5", "video_frame_count": "1815", "video_codec": "h264"}
         for name, value in (about | metadata).items():
             if value is not None:
                 file.create_dataset(f"metadata/{name}", data=value)

@@ -22,6 +22,7 @@ Row = dict[str, Any]
 def sample(clip: Clip, file: str, start: int, track: int = 0) -> Row:
     facts = {"width_px": 640, "height_px": 480, "rotation_deg": 0, "fps": 25.0, "is_vfr": False}
     facts |= {"time_base_num": 1, "time_base_den": 12800, "num_frames": 5, "num_detected": 3}
+    facts |= {"source_duration_s": 2.5, "source_num_frames": None, "source_codec": "h264"}
     facts |= {"audio_rate_hz": None, "audio_channels": None, "audio_file": None, "audio_sha256": None}
     rows = {"file": file, "row_start": start, "row_stop": start + 5, "checksums": f'{{"pts": "{start}"}}'}
     return {**clip.to_row(), **facts, **rows, "track": track}

@@ -2,7 +2,9 @@ import multiprocessing
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,26 @@ def test_what_was_held_before_does_not_count() -> None:
     held = np.ones(300 << 20, np.uint8)
     with memory_cap(100 << 20):
         assert np.ones(50 << 20, np.uint8).size + held.size == 350 << 20
+
+
+@linux
+def test_blocks_in_several_threads_share_one_cap_until_the_last_has_ended() -> None:
+    before, first_in, second_in = resource.getrlimit(resource.RLIMIT_DATA), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with memory_cap(64 << 20):
+            first_in.set()
+            assert second_in.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(first)
+        assert first_in.wait(60)
+        cap = resource.getrlimit(resource.RLIMIT_DATA)
+        with memory_cap(1 << 20):
+            second_in.set()
+            ended.result()
+            assert resource.getrlimit(resource.RLIMIT_DATA) == cap != before
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 def test_without_a_number_there_is_no_cap() -> None:

@@ -48,6 +48,7 @@ def test_files_of_older_tools_become_a_dataset(clips: Path, tmp_path: Path) -> N
     sample = dataset.sample(0)
     assert (sample.row["source_uri"], sample.row["start_s"]) == (f"{clips}/a.h5", 2.5)
     assert (sample.row["width_px"], sample.row["fps"], sample.row["is_vfr"]) == (1280, pytest.approx(30), False)
+    assert [sample.row[f"source_{name}"] for name in ("duration_s", "num_frames", "codec")] == [60.5, 1815, "h264"]
     assert np.abs(sample.crops().astype(int) - pictures(4)).mean() < 3, "RGB stays RGB"
     assert np.allclose(sample["time_s"], 2.5 + np.arange(4) / 30)
     assert (sample["face"].tolist(), sample["crop_box"][0].tolist()) == ([1] * 4, [10, 20, 74, 90])

@@ -1,16 +1,18 @@
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mien.clips.clip import Clip
+from mien.clips.clip import Clip, Source
 from mien.datasets import index, publish
 from mien.errors import ConfigError, NothingFound, PreflightError
 from mien.pipelines.plan import (
     PlanConfig,
     Planner,
     preview_plan,
+    probed,
     require_video,
     standing_plan,
     write_plan,
@@ -18,6 +20,8 @@ from mien.pipelines.plan import (
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 from mien.storage.local import LocalStore
+from mien.video.limits import LimitsConfig
+from mien.video.probe import VideoInfo, probe
 from sample_datasets import make_clip
 
 
@@ -203,3 +207,26 @@ def test_videos_of_a_bucket_are_cut_by_their_length(emulator: Emulator, faces_di
     there, rows = preview_plan(PlanConfig.parse(values, "test"))
     assert there.num_clips == here.num_clips + 1 == 5
     assert [row["reason"] for row in rows][:2] == ["whole", "stride 2/2 s"], "what cannot be read will say why"
+
+
+@pytest.mark.parametrize("kind", ["random", "stride"])
+def test_headers_of_many_videos_are_read_at_once_and_the_plan_is_that_of_one_after_another(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    names = [f"{name}-{number}" for number in range(8) for name in ("d18", "d19")]
+    for name in names:
+        (tmp_path / f"{name}.mp4").write_bytes((faces_dir / f"{name.partition('-')[0]}.mp4").read_bytes())
+    listing = tmp_path / "known.csv"
+    lengths = {"d18": probe(faces_dir / "d18.mp4").duration_s, "d19": probe(faces_dir / "d19.mp4").duration_s}
+    rows = [f"{name}.mp4,{lengths[name[:3]] if name.endswith('3') else ''}" for name in names]
+    listing.write_text("\n".join(["source,duration_s", *rows]))
+    together, look = threading.Barrier(2), probed
+
+    def looked(source: Source, limits: LimitsConfig) -> VideoInfo:
+        together.wait(60)  # a planner that reads one header after the other never gets on
+        return look(source, limits)
+
+    values = {"clips": {"kind": kind, "length_s": 1.0}}
+    clips = [row for name in names for row in preview_plan(config(tmp_path / f"{name}.mp4", **values), 100)[1]]
+    monkeypatch.setattr("mien.pipelines.plan.probed", looked)
+    assert preview_plan(config(listing, **values), 1000)[1] == clips

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,7 @@ class RandomConfig(RuleConfig):
     """A number of clips per video, at starts that are drawn uniformly."""
 
     kind: Literal["random"] = "random"
+    needs_length: ClassVar[bool] = True
 
     num_clips: int = Field(5, ge=1, le=1_000_000)
     """Clips of a video; they may overlap."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mien.clips.clip import Clip, Source
 from mien.config import Config
@@ -15,6 +15,9 @@ Probe = Callable[[str], VideoInfo]
 
 class RuleConfig(Config):
     """Base of the rules: one that needs nothing but the source has `cut`, another one `build`."""
+
+    needs_length: ClassVar[bool] = False
+    """Whether the length of every source is asked for, so that it is worth reading many headers at once."""
 
     def cut(self, source: Source, probe: Probe) -> Iterator[Clip]:
         """The clips of one source."""
@@ -68,6 +71,12 @@ class Extent(NamedTuple):
     def duration_s(self) -> float:
         """Length of the video."""
         return self.end_s - self.start_s
+
+
+def with_length(source: Source, probe: Probe) -> Source:
+    """The source with where its video lies; as it was where that cannot be read."""
+    extent = extent_of(source, probe)
+    return source if extent is None else source._replace(start_s=extent.start_s, duration_s=extent.duration_s)
 
 
 def extent_of(source: Source, probe: Probe) -> Extent | None:

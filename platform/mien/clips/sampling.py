@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ class StrideConfig(RuleConfig):
     """Clips of a fixed length at a fixed distance."""
 
     kind: Literal["stride"] = "stride"
+    needs_length: ClassVar[bool] = True
 
     length_s: float = Field(10.0, gt=0, allow_inf_nan=False)
     """Length of a clip."""

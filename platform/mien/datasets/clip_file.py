@@ -43,6 +43,11 @@ class ClipFacts(NamedTuple):
     width_px: int
     """Of the source frame; 0 where it is not said, as is the height."""
     height_px: int
+    source_duration_s: float
+    """0 where it is not said, as are the frames."""
+    source_num_frames: int
+    source_codec: str
+    """Empty where it is not said."""
     labels: dict[str, str]
     """What is said of the subject, such as age or gender."""
     time_s: np.ndarray
@@ -85,6 +90,9 @@ class ClipFile:
             fps=self._number("fps", 0.0),
             width_px=int(self._number("video_width", 0)),
             height_px=int(self._number("video_height", 0)),
+            source_duration_s=self._number("video_duration_seconds", 0.0),
+            source_num_frames=int(self._number("video_frame_count", 0)),
+            source_codec=self._text("video_codec"),
             labels=self._labels(),
             time_s=time_s,
         )

@@ -2,9 +2,14 @@
 
 import resource
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_lock = threading.Lock()
+_standing: list[tuple[int, int]] = []
+"""The limits to go back to, once for each block that is at work."""
 
 
 @contextmanager
@@ -12,20 +17,30 @@ def memory_cap(num_bytes: int | None) -> Iterator[None]:
     """Let this process take at most so much more memory inside the block; beyond that a request fails: MemoryError.
 
     What counts is private, writable memory (RLIMIT_DATA): what models and libraries hold already, mapped files and
-    Ray's object store do not. The cap is of the whole process, so one block at a time; on systems other than Linux,
-    where the limit does not hold what is mapped, there is none.
+    Ray's object store do not. The cap is of the whole process: blocks at work in several threads share that of the
+    first. On systems other than Linux, where the limit does not hold what is mapped, there is none.
     """
     if num_bytes is None or sys.platform != "linux":
         yield
         return
+    with _lock:
+        _standing.append(_standing[0] if _standing else _lower(num_bytes))
+    try:
+        yield
+    finally:
+        with _lock:
+            limits = _standing.pop()
+            if not _standing:
+                resource.setrlimit(resource.RLIMIT_DATA, limits)
+
+
+def _lower(num_bytes: int) -> tuple[int, int]:
+    """Set the cap; returns the limits that stood before."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     cap = data_bytes() + num_bytes
     others = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
     resource.setrlimit(resource.RLIMIT_DATA, (min([cap, *others]), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    return soft, hard
 
 
 def data_bytes() -> int:

@@ -273,6 +273,9 @@ def _index_facts(facts: ClipFacts) -> dict[str, Any]:
         "rotation_deg": 0,
         "fps": fps,
         "is_vfr": bool(len(steps) and np.ptp(steps) > 2 / TICKS_PER_S),
+        "source_duration_s": facts.source_duration_s or None,
+        "source_num_frames": facts.source_num_frames or None,
+        "source_codec": facts.source_codec or None,
         "time_base_num": 1,
         "time_base_den": TICKS_PER_S,
     }

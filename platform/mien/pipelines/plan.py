@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 from mien.clips.annotations import AnnotationsConfig, Annotator
 from mien.clips.clip import Clip, Skipped, Source
-from mien.clips.rule import Probe, Rule, RuleConfig
+from mien.clips.rule import Probe, Rule, RuleConfig, with_length
 from mien.clips.sampling import ClipsConfig, WholeConfig
 from mien.clips.search import require_found
 from mien.clips.sources import SourcesConfig, find_videos, first_video, names_root
@@ -18,6 +18,7 @@ from mien.datasets import index
 from mien.errors import ConfigError, MediaError, NothingFound, PreflightError, StorageError, Unavailable
 from mien.log import logger, printable
 from mien.pipelines.cap import memory_cap
+from mien.storage.ahead import ahead
 from mien.storage.source import opened
 from mien.storage.uri import Entry, Store
 from mien.video.limits import LimitsConfig
@@ -124,7 +125,7 @@ class Planner:
         root = names_root(_place(config), config.sources)
         annotator = Annotator(config.annotations, root)
         self._rule = config.clips.build(root)
-        sources = self._sources(annotator)
+        sources = self._measured(self._sources(annotator))
         for clip in self._choose(sources) if self._choose else self._rule.walk(sources, self._probe_of):
             self._count["clips"] += 1
             yield clip.to_row()
@@ -150,6 +151,18 @@ class Planner:
             logger.info("skipped  %d more files that are no videos", hidden)
         if not self._count["videos"]:
             raise _no_video(self._config)
+
+    def _measured(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """The same, with their lengths where the rule needs each: the headers of many are read at once."""
+        if not self._config.clips.needs_length:
+            yield from sources
+            return
+        for is_known, some in groupby(sources, lambda source: source.duration_s is not None):
+            look = iter if is_known else partial(ahead, self._with_length)
+            yield from look(some)
+
+    def _with_length(self, source: Source) -> Source:
+        return with_length(source, self._probe_of(source))
 
     def report(self) -> PlanReport:
         """What was seen so far."""

@@ -147,6 +147,9 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
         "rotation_deg": info.rotation_deg,
         "fps": float(info.fps),
         "is_vfr": info.is_vfr,
+        "source_duration_s": info.duration_s or None,
+        "source_num_frames": info.num_frames or None,
+        "source_codec": info.codec,
         "time_base_num": info.time_base.numerator,
         "time_base_den": info.time_base.denominator,
     }

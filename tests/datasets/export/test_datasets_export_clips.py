@@ -122,11 +122,15 @@ def test_the_mp4_has_the_sound_of_the_dataset(tmp_path: Path, export_to: Export)
 def test_what_is_known_of_clip_and_subject_goes_along(tmp_path: Path, export_to: Export) -> None:
     labels = '{"age":"30","id":"x","skin_type":"iv"}'
     told = {"labels": labels, "keyword": "smile", "keyword_s": 3.5, "text": "please smile"}
+    told |= {"source_duration_s": 12.5, "source_num_frames": 312, "source_codec": "h264"}
     dataset = make_coloured(LocalStore(tmp_path / "dataset"), counts=(4,), **told)
     folder, _ = export_to(dataset, "clips", "size_px=null")
     with h5py.File(next(folder.glob("*.h5"))) as file:
         found = {name: file["metadata"][name][()] for name in file["metadata"]}
     assert (found["subject_id"], found["subject_age"], found["subject_skin-type"]) == (b"s0", b"30", b"iv")
+    of_source = [found[f"video_{name}"] for name in ("duration_seconds", "frame_count", "codec")]
+    assert of_source == [b"12.5", b"312", b"h264"]
+    assert (found["video_fps"], int(found["video_file_size"])) == (b"25.0", 1000)
     assert (found["keyword"], found["keyword_timestamp"], found["transcript"]) == (b"smile", 3.5, b"please smile")
     folder, _ = export_to(dataset, "webdataset")
     with tarfile.open(next(folder.glob("data/*.tar"))) as tar:

@@ -26,6 +26,15 @@ from mien.video.encode import EncodeConfig, encode
 _OF_CLIP = {"subject": "subject_id", "keyword": "keyword", "keyword_s": "keyword_timestamp", "text": "transcript"}
 """Columns of the index -> their names below `metadata/`, where there is something to say."""
 
+_OF_SOURCE = {
+    "source_bytes": "video_file_size",
+    "source_duration_s": "video_duration_seconds",
+    "source_num_frames": "video_frame_count",
+    "source_codec": "video_codec",
+    "fps": "video_fps",
+}
+"""The same for what is kept as texts."""
+
 
 class ClipsConfig(ExportConfig):
     """One HDF5 and one MP4 per sample."""
@@ -66,8 +75,8 @@ class ClipsConfig(ExportConfig):
             "One `.h5` and one `.mp4` per sample. `faces/frame_000/face_000/` holds `data` (RGB), `bbox` (what it "
             "shows of the frame: x0, y0, x1, y1, px), `confidence` (of the detector, NaN where the face was "
             "interpolated) and `original_size` (w, h of the face, px). A frame without the face has no "
-            "group, and is black in the `.mp4`, which has the sound if the dataset has. Length, number of frames and "
-            "codec of the source are not known to the dataset and left out."
+            "group, and is black in the `.mp4`, which has the sound if the dataset has. What is not known of a source "
+            "is left out."
         )
         yield CARD, readme(dataset, total, what)
 
@@ -90,15 +99,12 @@ def metadata(sample: Sample, side_px: int) -> dict[str, Any]:
         "fps": _fps(time_s, float(row["fps"])),
         "clip_id": row["clip_id"],
         "track": int(row["track"]),
-        "video_file_size": str(row["source_bytes"]),
-        "video_fps": str(row["fps"]),
     }
     if all(size):
         found |= {"video_width": str(size[0]), "video_height": str(size[1]), "video_resolution": f"{size[0]}x{size[1]}"}
         found["video_aspect_ratio"] = str(size[0] / size[1])
-    for name, called in _OF_CLIP.items():
-        if row.get(name) not in (None, ""):
-            found[called] = row[name]
+    found |= {called: row[name] for name, called in _OF_CLIP.items() if row.get(name) not in (None, "")}
+    found |= {called: str(row[name]) for name, called in _OF_SOURCE.items() if row.get(name) is not None}
     return found | _labels(row)
 
 
