@@ -97,7 +97,7 @@ def _describe_sample(draw: ImageDraw.ImageDraw, top: int, sample: "Sample") -> N
         f"{row['num_frames']} frames · face in {100 * row['num_detected'] / row['num_frames']:.1f} %",
         f"{100 * np.mean(np.nan_to_num(padded) > 0):.0f} % of crops repeat the border",
         f"track {row['track']}" + (f" · subject {row['subject']}" if row["subject"] else ""),
-        *([f"from {row['start_s']:.2f} s · {row['reason']}"[:42]] if row["reason"] != "whole" else []),
+        *(_wrapped(f"from {row['start_s']:.2f} s · {row['reason']}", 34)[:4] if row["reason"] != "whole" else []),
         f"{row['clip_id'][:12]}",
     ]
     _text(draw, (_GAP_PX * 2, top), PurePath(row["source_uri"]).name[:34], 15, _INK)
