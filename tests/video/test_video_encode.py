@@ -50,19 +50,26 @@ def test_pictures_come_back(tmp_path):
     rng = np.random.default_rng(0)
     wanted = [rng.integers(0, 255, (8, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(5)]
     path = tmp_path / "a.mp4"
-    encode(path, wanted, Fraction(25), config=EncodeConfig(crf=1, pixel_format="yuv444p"))
+    encode(path, wanted, Fraction(25), config=EncodeConfig(crf=0, pixel_format="yuv444p"))
     for frame, rgb in zip(decode_clip(path), wanted, strict=True):
-        assert np.abs(frame.rgb.astype(int) - rgb).max() <= 12
-        assert np.abs(frame.rgb.astype(int) - rgb).mean() < 1.5
+        assert np.abs(frame.rgb.astype(int) - rgb).max() <= 2
 
 
-def test_colours_are_tagged_as_bt709_and_limited(tmp_path):
-    path = tmp_path / "a.mp4"
-    encode(path, frames(), Fraction(25))
+@pytest.mark.parametrize(
+    ("size", "matrix", "weights"),
+    [((64, 64), 5, (0.299, 0.114)), ((64, 1280), 1, (0.2126, 0.0722)), ((578, 64), 1, (0.2126, 0.0722))],
+)
+def test_colours_are_those_of_the_tags_and_of_readers_that_know_none(tmp_path, size, matrix, weights):
+    """Luma by the definition (ITU-R BT.601, BT.709), limited range; older readers guess the matrix by the size."""
+    path, rgb = tmp_path / "a.mp4", (180, 40, 90)
+    encode(path, [np.full((*size, 3), rgb, np.uint8)] * 3, Fraction(25), config=EncodeConfig(crf=1))
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        assert (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc) == (1, 1, 1, 1)
+        assert (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc) == (matrix, 1, 1, 1)
         assert (frame.format.name, container.streams.video[0].codec_context.name) == ("yuv420p", "h264")
+        luma = weights[0] * rgb[0] + (1 - sum(weights)) * rgb[1] + weights[1] * rgb[2]
+        assert np.abs(frame.to_ndarray()[: size[0]].astype(int) - (16 + 219 * luma / 255)).max() <= 1
+    assert np.abs(next(decode_clip(path)).rgb.astype(int) - rgb).max() <= 3
 
 
 @pytest.mark.parametrize(("height", "width"), [(33, 47), (64, 47), (33, 48)])

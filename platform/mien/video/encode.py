@@ -31,7 +31,9 @@ from mien.video.limits import LimitsConfig, Source, media_name, open_media
 from mien.video.output import output
 
 BT709 = 1
-"""Matrix, primaries and transfer of ITU-R BT.709 in the numbering of ISO 23091-2."""
+"""Primaries and transfer of ITU-R BT.709, which are those of sRGB, in the numbering of ISO 23091-2."""
+HD_SIDES = (1280, 577)
+"""Width or height from which on a reader that knows no tags takes the matrix of BT.709; below it is that of BT.601."""
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 
 
@@ -172,8 +174,10 @@ class VideoTrack:
             config.max_keyframe_gap,
             config.num_threads,
         )
-        context.color_primaries = context.color_trc = context.colorspace = BT709
-        context.color_range = ColorRange.MPEG
+        context.color_primaries = context.color_trc = BT709
+        is_hd = any(side >= hd for side, hd in zip((self._stream.width, self._stream.height), HD_SIDES, strict=True))
+        self._matrix = Colorspace.ITU709 if is_hd else Colorspace.ITU601
+        context.colorspace, context.color_range = self._matrix.value, ColorRange.MPEG
 
     def set_pixel_aspect(self, ratio: Fraction) -> None:
         """Width of a pixel over its height, where it is not 1."""
@@ -196,7 +200,7 @@ class VideoTrack:
         frame = self._reformatter.reformat(
             VideoFrame.from_ndarray(padded, format="rgb24"),
             format=self._stream.pix_fmt,
-            dst_colorspace=Colorspace.ITU709,
+            dst_colorspace=self._matrix,
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )

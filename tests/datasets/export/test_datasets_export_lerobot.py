@@ -1,5 +1,7 @@
 """LeRobot v3.0, read back by pyarrow, pandas and PyAV, as LeRobot's own reader goes about it."""
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,24 @@ from mien.storage.local import LocalStore
 from sample_datasets import SIZE_PX
 
 Export = Callable[..., tuple[Path, dict[str, Any]]]
+
+LEROBOT = """
+import sys
+import numpy as np
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+dataset = LeRobotDataset("local/faces", root=sys.argv[1], video_backend="pyav")
+rows = [dataset[number] for number in range(len(dataset))]
+last = LeRobotDataset("local/faces", root=sys.argv[1], episodes=[2], video_backend="pyav")
+np.savez(
+    sys.argv[2],
+    shown=np.stack([row["observation.images.face"].numpy() for row in rows]),
+    **{name: np.array([float(row[name]) for row in rows]) for name in ("episode_index", "frame_index", "timestamp")},
+    last=[int(last[number]["episode_index"]) for number in range(len(last))],
+    mean=dataset.meta.stats["observation.images.face"]["mean"],
+)
+"""
+"""Reads all of an export with LeRobot's own loader, which has dependencies that do not go with these."""
 
 
 def video(path: Path) -> list[tuple[float, np.ndarray]]:
@@ -100,3 +120,24 @@ def test_a_rate_that_is_no_whole_number_stays_exact(tmp_path: Path, export_to: E
     assert read_json(folder / "meta/info.json")["fps"] == pytest.approx(29.97003, abs=1e-5)
     with av.open(str(folder / f"videos/{VIDEO}/chunk-000/file-000.mp4")) as container:
         assert container.streams.video[0].average_rate * 1001 == 30000
+
+
+@pytest.mark.slow
+def test_its_own_loader_reads_every_frame(coloured: Dataset, export_to: Export, tmp_path: Path) -> None:
+    """MIEN_LEROBOT_PYTHON: a Python of an environment of its own that has `lerobot` (0.4.4 was tried)."""
+    python = os.environ.get("MIEN_LEROBOT_PYTHON")
+    if not python:
+        pytest.skip("needs MIEN_LEROBOT_PYTHON, a Python that has lerobot")
+    folder, _ = export_to(coloured, "lerobot", "frames_per_part=16", "video.crf=4")
+    words = [python, "-c", LEROBOT, str(folder), str(tmp_path / "read.npz")]
+    subprocess.run(words, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""})
+    found = np.load(tmp_path / "read.npz")
+    lengths = [len(sample) for sample in coloured]
+    assert found["episode_index"].tolist() == [float(n) for n, length in enumerate(lengths) for _ in range(length)]
+    assert found["frame_index"].tolist() == [float(row) for length in lengths for row in range(length)]
+    assert np.allclose(found["timestamp"], found["frame_index"] / 25)
+    assert found["last"].tolist() == [2] * lengths[2]
+    assert found["mean"].shape == (3, 1, 1)
+    wanted = np.concatenate([pictures(length, number) for number, length in enumerate(lengths)])
+    errors = np.abs(255 * found["shown"].transpose(0, 2, 3, 1) - wanted).mean(axis=(1, 2, 3))
+    assert errors[found["frame_index"] != NO_FACE].max() < 6, "also in colour, which it reads without the tags"
