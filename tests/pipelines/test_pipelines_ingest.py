@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,33 @@ def test_a_worker_that_is_killed_is_replaced_and_its_item_is_whole(
     assert (tmp_path / "out" / "a.mp4").read_bytes() == DATA
     assert web.num_asked("a.mp4") == 2
     assert web.asked[1].headers["range"] == "bytes=100000-", "what had come was kept"
+
+
+def test_an_item_that_ends_its_worker_each_time_is_given_up_and_stops_no_other(
+    web: FileServer, tmp_path: Path, local_ray: None
+) -> None:
+    url = web.put("a.mp4", DATA, *[Rule(hold_after=20_000)] * 9)
+    output, killed, is_over = str(tmp_path / "out"), set[int](), threading.Event()
+
+    def kill() -> None:
+        while not is_over.wait(POLL_S):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if process.name().startswith("ray::_work") and process.pid not in killed:
+                        process.send_signal(signal.SIGKILL)
+                        killed.add(process.pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    report = run(config(output, [url]))
+    is_over.set()
+    killer.join()
+    assert (report.num_done, report.num_failed, len(killed)) == (0, 1, 4)
+    assert f"{url}: ended its worker 4 times; leave it out" in report.failures[0]["error"]
+    web.release.set()
+    report = run(config(output, [url, web.put("b.mp4", DATA)]))
+    assert (report.num_done, report.num_failed) == (2, 0)
+    assert (tmp_path / "out" / "a.mp4").read_bytes() == DATA
 
 
 def test_a_run_that_is_killed_is_resumed_by_the_same_command(web: FileServer, tmp_path: Path, local_ray: None) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,17 @@ def test_of_an_archive_that_is_refused_nothing_is_published(
     assert said in outcome.error
     assert names(open_store(config.output)) == []
     assert not any(name.endswith(".member") for name in parts(config))
+
+
+def test_an_archive_that_wants_too_much_memory_is_told_and_publishes_nothing(web: FileServer, tmp_path: Path) -> None:
+    config = settings(str(tmp_path / "out"), tmp_path, archives={"max_memory_gb": 0.001})
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:bz2") as archive:  # to unpack it takes some megabytes
+        archive.addfile(tarfile.TarInfo("a.mp4"))
+    outcome = ingest(item(web.put("a.tar.bz2", packed.getvalue()), "", unzip=True), config)
+    assert outcome.state == FAILED
+    assert "needs more memory than archives.max_memory_gb" in outcome.error
+    assert names(open_store(config.output)) == []
 
 
 def test_members_at_the_root_of_an_output_and_one_that_is_taken(web: FileServer, config: ItemConfig) -> None:

@@ -1,13 +1,21 @@
 import hashlib
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509  # of google-auth
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
-from file_server import EXPIRED, FileServer, Rule
+from file_server import EXPIRED, FileServer, Rule, serving
 from mien.errors import DownloadError, NoSpace
 from mien.storage import partial
 from mien.storage.download import MAX_REDIRECTS, DownloadConfig, Downloader, Fetched, validator
@@ -231,6 +239,36 @@ def test_a_redirect_leads_nowhere_but_to_the_web(web: FileServer, tmp_path: Path
     url = web.put("a.mp4", DATA, Rule(status=307, headers={"Location": f"{target}?{SECRET}"}))
     with pytest.raises(DownloadError, match=r"leads to .*, which is not followed"):
         fetch(url, tmp_path)
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate that it signs itself, for 127.0.0.1, in one file."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "here")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    signed = made.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    form = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    path = folder / "here.pem"
+    path.write_bytes(key.private_bytes(*form) + signed.public_bytes(Encoding.PEM))
+    return path
+
+
+def test_a_redirect_never_leads_from_https_to_http(
+    web: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem, plain = certificate(tmp_path), web.put("plain.mp4", DATA)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with serving() as secure:
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        url = secure.put("a.mp4", DATA, Rule(), Rule(status=302, headers={"Location": f"{plain}?{SECRET}"}))
+        url = url.replace("http:", "https:")
+        assert fetch(url, tmp_path / "a")[1] == DATA
+        with pytest.raises(DownloadError, match=r"leads to http://.*plain.mp4\?\.\.\., which is not followed"):
+            fetch(url, tmp_path / "b")
+    assert web.asked == []
 
 
 def test_a_server_that_is_not_there_is_told_without_the_query(tmp_path: Path) -> None:
