@@ -8,8 +8,10 @@ import json
 import math
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ WORKERS_PER_NODE, WAIT_S, ROUNDS = 64, 4.0, 6
 """A clip of ten seconds takes about four on one core."""
 NUM_NODES = (1, 2, 4)
 NODE = {"num_cpus": 2, "resources": {"waiter": 1}, "object_store_memory": 150_000_000}
+JOINS_AFTER_S, USED_WITHIN_S, NUM_SHORT, SHORT_S = 20.0, 15.0, 240, 1.0
+"""A second node joins in the middle of a run whose clips take a second each."""
 
 
 class WaitStage:
@@ -47,60 +51,88 @@ class WaitStage:
         ray.get(self._tally.begin.remote(clip["clip_id"]))
         time.sleep(self._wait_s)
         self._tally.end.remote(clip["clip_id"])
-        return crossing_row(clip, failure={**clip, "finished": time.time()})
+        return crossing_row(clip, failure={**clip, "finished": time.time(), "node": _node()})
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _rate(num_nodes: int, wait_s: float) -> float:
     """Clips per second in the middle of a run, when all workers are busy."""
     num_clips = WORKERS_PER_NODE * num_nodes * ROUNDS
-    with tempfile.TemporaryDirectory() as folder:
-        index.write_plan(LocalStore(Path(folder)), (clip.to_row() for clip in clips(num_clips)))
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-        try:
-            for _ in range(num_nodes):
-                cluster.add_node(**NODE)
-            with session(ClusterConfig(address=cluster.address)):
-                _run(Path(folder), num_nodes, wait_s)
-        finally:
-            cluster.shutdown()
-        records = read_commits(open_store(f"{folder}/out"))
-        times = sorted(failure["finished"] for record in records for failure in record["failures"])
-    assert len(times) == num_clips, f"{len(times)} of {num_clips} clips"
-    first, last = math.ceil(0.25 * num_clips), math.ceil(0.75 * num_clips)
-    return (last - first) / (times[last] - times[first])
-
-
-def _run(folder: Path, num_nodes: int, wait_s: float) -> None:
-    """The graph of the job, with the waiting stage in place of the cutting one."""
     pool = ray.data.ActorPoolStrategy(
         size=num_nodes,
         max_tasks_in_flight_per_actor=2 * WORKERS_PER_NODE,
         max_concurrent_calls_per_actor=WORKERS_PER_NODE,
         enable_true_multi_threading=True,
     )
+    how = {"compute": pool, "resources": {"waiter": 1}}
+    with _cluster(num_nodes), tempfile.TemporaryDirectory() as folder:
+        done = _run(
+            Path(folder), num_clips, lambda tally: how | {"fn": WaitStage, "fn_constructor_args": (wait_s, tally)}
+        )
+    times = sorted(clip["finished"] for clip in done)
+    first, last = math.ceil(0.25 * num_clips), math.ceil(0.75 * num_clips)
+    return (last - first) / (times[last] - times[first])
+
+
+def _used_after() -> float:
+    """Seconds from the joining of a node, while a job runs, to its first clip; the stage is of tasks, as the job's."""
+    joined = dict[str, float]()
+    with _cluster(1) as cluster, tempfile.TemporaryDirectory() as folder:
+
+        def join() -> None:
+            node_id = cluster.add_node(**NODE).node_id
+            joined[node_id] = time.time()
+
+        timer = threading.Timer(JOINS_AFTER_S, join)
+        timer.start()
+        half = {"resources": {"waiter": 0.5}}
+        done = _run(Path(folder), NUM_SHORT, lambda tally: half | {"fn": WaitStage(SHORT_S, tally)})
+        timer.join()
+    ((node_id, joined_at),) = joined.items()
+    return min(clip["finished"] for clip in done if clip["node"] == node_id) - SHORT_S - joined_at
+
+
+@contextmanager
+def _cluster(num_nodes: int) -> Iterator[Cluster]:
+    """A head that only leads, and nodes; this process is connected to it."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        for _ in range(num_nodes):
+            cluster.add_node(**NODE)
+        with session(ClusterConfig(address=cluster.address)):
+            yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def _run(folder: Path, num_clips: int, stage: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The graph of the job, with the waiting stage in place of the cutting one; what it says of each clip."""
     store = LocalStore(folder)
+    index.write_plan(store, (clip.to_row() for clip in clips(num_clips)))
     tally = ray.remote(Tally).options(num_cpus=0).remote([CUT])
-    cut = handed_out(store.uri, pending(store, retry_failed=False), 1).map_batches(
-        WaitStage,
-        fn_constructor_args=(wait_s, tally),
-        batch_size=1,
-        batch_format="pyarrow",
-        num_cpus=1,
-        resources={"waiter": 1},
-        compute=pool,
-    )
+    clips_left = handed_out(store.uri, pending(store, retry_failed=False), 1)
+    cut = clips_left.map_batches(**stage(tally), num_cpus=1, batch_size=1, batch_format="pyarrow")
     sink = ShardSink(Target(str(folder / "out"), "scale", ParquetConfig(), {}), min_shard_mb=0.02)
     cut.write_datasink(sink, ray_remote_args={"num_cpus": 0})
+    done = [clip for record in read_commits(open_store(f"{folder}/out")) for clip in record["failures"]]
+    assert len(done) == num_clips, f"{len(done)} of {num_clips} clips"
+    return done
 
 
 def run() -> Iterator[dict[str, Any]]:
-    """Rate with the most nodes ÷ as many times the rate with one, and the rate at which nobody waits."""
+    """Rate with the most nodes ÷ as many times that with one; the rate at which nobody waits; the use of a new node."""
     rates = {num_nodes: _rate(num_nodes, WAIT_S) for num_nodes in NUM_NODES}
     print(f"scale: clips/s by nodes of {WORKERS_PER_NODE} workers: {json.dumps(rates)}", file=sys.stderr)
     most = NUM_NODES[-1]
     yield _line("scale.linear", rates[most], most * rates[1], 0.9)
     saturated = _rate(most, 0.0)
     yield _line("scale.driver", saturated, most * WORKERS_PER_NODE / WAIT_S, 1.0)
+    used_s = _used_after()
+    line = {"bench": "scale.joined", "ratio": used_s / USED_WITHIN_S, "bound": 1.0, "better": "lower"}
+    yield line | {"ours": used_s, "other": USED_WITHIN_S, "unit": "s"}
 
 
 def _line(bench: str, ours: float, other: float, bound: float) -> dict[str, Any]:

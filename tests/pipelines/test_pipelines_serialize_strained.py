@@ -22,7 +22,7 @@ from mien.storage.uri import open_store
 
 pytestmark = pytest.mark.slow
 
-NUM_VIDEOS = 12
+NUM_VIDEOS, NUM_LONGER = 12, 80
 NUM_STALLS = 5
 STALL_S = 40
 """Longer than the silence on a connection that counts as a failure."""
@@ -157,8 +157,9 @@ def spilled_bytes(ray_dir: Path) -> int:
 
 
 def test_workers_that_ray_kills_for_memory_cost_no_clip(
-    source: Path, tmp_path: Path, assets_dir: Path, ray_dir: Path, told: Any
+    faces_dir: Path, tmp_path: Path, assets_dir: Path, ray_dir: Path, told: Any
 ) -> None:
+    source = write_copies(tmp_path / "videos", faces_dir, NUM_LONGER)
     memory, output = psutil.virtual_memory(), str(tmp_path / "out")
     if memory.available < ROOM_BYTES + MAX_BALLOON_BYTES + FREE_BYTES:
         pytest.skip(f"needs {(ROOM_BYTES + MAX_BALLOON_BYTES + FREE_BYTES) / 1e9:.0f} GB of free memory")
@@ -182,7 +183,7 @@ def test_workers_that_ray_kills_for_memory_cost_no_clip(
         balloon.clear()
         ended = end_of(process)
     assert_went_well(ended)
-    assert_exact(output, NUM_VIDEOS)
+    assert_exact(output, NUM_LONGER)
     told(f"{num_killed(ray_dir)} processes killed for memory, a balloon of {num_bytes / 1e9:.1f} GB: exact")
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -191,24 +192,32 @@ def run(
     Raises:
         PreflightError: A source, model or right is missing; nothing was started.
         NothingFound: The videos hold no clip; nothing was started.
-        RefusedError: The output was made with another config or holds something else, or another run is at work on it.
+        RefusedError: The output was made with another config or holds something else, or another run is at work on it
+            or took over.
         StorageError: The output could not be written; what was committed stays, the same command resumes.
     """
     store = open_store(config.output)
     ready = preflight(config)
     standing = _standing(store)
-    with lease.held(store, take_over=take_over):
+    with lease.held(store, take_over=take_over) as mine:
         if fresh and standing:
             publish.remove(store)
         plans_on_ray = is_scored(config) and not index.plan_files(store)
         with session(config.cluster) if plans_on_ray else contextlib.nullcontext():  # one for the plan and the clips
             _plan_once(config, store, ready)
-            return _make(config, store, ready, retry_failed)
+            return _make(config, store, ready, mine, retry_failed)
 
 
-def _make(config: SerializeConfig, store: Store, ready: Ready, retry_failed: bool) -> SerializeReport:
-    """Do what is left of the plan, and finish the dataset."""
-    times = _run_pending(config, store, ready, retry_failed)
+def _make(
+    config: SerializeConfig, store: Store, ready: Ready, mine: lease.Lease, retry_failed: bool
+) -> SerializeReport:
+    """Do what is left of the plan, and finish the dataset; a run that was told to stop leaves that to the other."""
+    try:
+        times = _run_pending(config, store, ready, retry_failed)
+    except RefusedError as error:  # it was finished under this run's hands: the lease tells whose it is now
+        logger.debug("resume   %s", error)
+        times = 0.0, 0.0
+    lease.renew(store, mine, time.time())
     provenance = {
         "version": mien.__version__,
         "fingerprint": fingerprint(config.identity()),
