@@ -9,7 +9,7 @@ import pytest
 
 from buckets import BUCKET, failing
 from mien.errors import AlreadyExists, StorageError
-from mien.storage.commit import commit, read_commits
+from mien.storage.commit import commit, digest, read_commits
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 
@@ -181,3 +181,16 @@ def test_a_bucket_that_is_not_there_is_told_at_once(emulator: Emulator) -> None:
     with pytest.raises(StorageError, match="gs://no-such-bucket/x: does not exist"):
         list(store.list())
     assert "unknown region" in store.about()
+
+
+def test_a_bit_that_turns_in_what_the_service_says_of_an_object_hides_none(emulator: Emulator, tmp_path: Path) -> None:
+    store, path = GcsStore(f"gs://{BUCKET}/stated"), tmp_path / "x"
+    path.write_bytes(os.urandom(1000))
+    store.publish(path, "x")
+    content = digest(path)
+    for _ in range(60):  # the emulator turns another one each time
+        with failing(emulator, "GET .*stated%2Fx", "flip", 1):
+            assert store.has("x", content.size_bytes, content.crc32c)
+    assert not store.has("x", content.size_bytes + 1, content.crc32c)
+    assert not store.has("x", content.size_bytes, "00000000")
+    assert not store.has("y", content.size_bytes, content.crc32c)

@@ -87,8 +87,14 @@ def project() -> str | None:
 
 def retry() -> Any:
     """Exponential waits up to 8 s, and an end: a wrong name fails at once, an outage after a minute."""
-    budget_s = _budget_s()
-    return DEFAULT_RETRY.with_delay(initial=min(0.25, budget_s / 8), maximum=8.0).with_timeout(budget_s)
+    budget_s, patient = _budget_s(), DEFAULT_RETRY.with_predicate(_is_passing)
+    return patient.with_delay(initial=min(0.25, budget_s / 8), maximum=8.0).with_timeout(budget_s)
+
+
+def _is_passing(error: Exception) -> bool:
+    """What the client itself tries again, and replies that are no JSON: they were damaged on their way."""
+    damaged = (requests.exceptions.JSONDecodeError, UnicodeDecodeError)
+    return isinstance(error, damaged) or bool(DEFAULT_RETRY._predicate(error))
 
 
 def _budget_s() -> float:
