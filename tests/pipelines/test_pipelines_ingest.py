@@ -140,6 +140,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_item_is_whole(
     assert web.asked[1].headers["range"] == "bytes=100000-", "what had come was kept"
 
 
+@pytest.mark.slow
 def test_an_item_that_ends_its_worker_each_time_is_given_up_and_stops_no_other(
     web: FileServer, tmp_path: Path, local_ray: None
 ) -> None:
@@ -187,7 +188,7 @@ def test_a_run_that_is_killed_is_resumed_by_the_same_command(web: FileServer, tm
     assert names(output) == ["0.mp4", "1.mp4", "2.mp4"]
     assert not (tmp_path / "out" / ingested.REPORT).exists()
     until = time.monotonic() + TIMEOUT_S
-    while any("ray::_work" in process.name() and _is_of(process, output) for process in psutil.process_iter()):
+    while any(_is_at_work_on(output, process) for process in psutil.process_iter()):
         assert time.monotonic() < until
         threading.Event().wait(POLL_S)
     web.release.set()
@@ -199,14 +200,15 @@ def test_a_run_that_is_killed_is_resumed_by_the_same_command(web: FileServer, tm
     assert [path.name for path in (tmp_path / "out").rglob("*.tmp")] == []
 
 
-def _is_of(process: psutil.Process, output: str) -> bool:
-    """Whether a process has a file below the output open."""
+def _is_at_work_on(output: str, process: psutil.Process) -> bool:
+    """Whether a process is a worker that has a file below the output open."""
     try:
-        return any(file.path.startswith(output) for file in process.open_files())
-    except psutil.Error:
+        return "ray::_work" in process.name() and any(file.path.startswith(output) for file in process.open_files())
+    except (psutil.Error, FileNotFoundError):
         return False
 
 
+@pytest.mark.slow
 def test_an_outage_of_the_bucket_ends_the_run_and_the_same_command_resumes(
     web: FileServer, emulator: Emulator, local_ray: None
 ) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import multiprocessing
 import os
 import tarfile
 import zipfile
@@ -178,7 +179,9 @@ def test_an_archive_that_wants_too_much_memory_is_told_and_publishes_nothing(web
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:bz2") as archive:  # to unpack it takes some megabytes
         archive.addfile(tarfile.TarInfo("a.mp4"))
-    outcome = ingest(item(web.put("a.tar.bz2", packed.getvalue()), "", unzip=True), config)
+    given = item(web.put("a.tar.bz2", packed.getvalue()), "", unzip=True), config
+    with multiprocessing.get_context("spawn").Pool(1) as pool:  # freed memory that this process keeps is not refused
+        outcome = pool.apply(ingest, given)
     assert outcome.state == FAILED
     assert "needs more memory than archives.max_memory_gb" in outcome.error
     assert names(open_store(config.output)) == []

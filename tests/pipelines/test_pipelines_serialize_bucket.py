@@ -112,6 +112,7 @@ def test_an_output_that_may_not_be_written_is_told_before_anything_starts(emulat
         serialize(config(videos, "gs://mien-test/forbidden"))
 
 
+@pytest.mark.slow
 def test_an_outage_longer_than_the_budget_ends_resumable(local_ray: None, emulator: Emulator, videos: str) -> None:
     values = config(videos, "gs://mien-test/out-outage")
     with (

@@ -80,6 +80,7 @@ def _models(assets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_models", "local_ray")
 def test_every_fault_in_every_kind_of_request_is_survived(
     emulator: Emulator, source: str, capfd: pytest.CaptureFixture[str]

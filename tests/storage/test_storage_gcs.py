@@ -144,8 +144,9 @@ def test_a_bit_that_flipped_is_never_taken(store: GcsStore, emulator: Emulator) 
 
 @pytest.mark.parametrize("fault", ["flip", "truncate"])
 def test_fifty_damaged_replies_are_asked_for_again(
-    store: GcsStore, emulator: Emulator, tmp_path: Path, fault: str
+    store: GcsStore, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
+    monkeypatch.setenv("MIEN_RETRY_S", "0.5")  # short waits between two tries
     data = os.urandom(300_000)
     store.replace("x", data)
     for number in range(50):

@@ -146,6 +146,7 @@ def test_a_disk_that_runs_full_ends_the_run_and_the_same_command_resumes(
     assert {path.read_bytes() for path in out.glob("*.mp4")} == {data}
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_with_130_and_one_line(web: FileServer, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(web.put("a.mp4", b"x" * 1000, Rule(hold_after=500)))
     words = [f"source={tmp_path / 'list.txt'}", f"output={tmp_path / 'out'}", "min_free_gb=0"]

@@ -75,7 +75,7 @@ def test_an_output_at_which_a_run_is_at_work_is_refused_also_afresh_and_stays_as
 ) -> None:
     monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
     out, words = tmp_path / "out", (f"source={faces_dir}", f"output={tmp_path}/out")
-    assert run("plan", *words).code == 0
+    assert run("plan", *words, "--no-estimate").code == 0
     with lease.held(LocalStore(out)):
         standing = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
         said = (f"{out}: the run on", "is at work there", f"mien status {out}", "--take-over")
