@@ -93,6 +93,14 @@ def test_nothing_is_asked_at_the_tail_and_the_rest_is_rays() -> None:
     assert demand.cancel_request() == "cancelled"
 
 
+def test_what_was_granted_is_asked_for_again_after_a_moment_in_which_nothing_waited() -> None:
+    cluster, moments = Cluster(CPU=100), iter([*[False] * 30, True, False])
+    demand = Demand(cluster, lambda: next(moments), lambda: cluster.is_refused)
+    for _ in range(32):
+        demand.request_resources(doubled(cluster, [CPU]), expire_after_s=180)
+    assert len(cluster.asked) >= 100
+
+
 class Topology:
     """Operators and their states, as Ray's mapping has them: (name, is done, blocks that wait)."""
 
@@ -123,6 +131,15 @@ def test_the_tail_is_when_all_is_handed_out_and_nothing_waits(
     stages: tuple[tuple[str, bool, int], ...], expected: bool
 ) -> None:
     assert is_tail(Topology(*stages)) == expected
+
+
+def test_a_head_that_does_not_answer_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(timeout_s: float) -> bytes:
+        raise ray.exceptions.GetTimeoutError(f"{timeout_s}")
+
+    worker = SimpleNamespace(gcs_client=SimpleNamespace(get_cluster_status=silent))
+    monkeypatch.setattr("ray._private.worker.global_worker", worker)
+    assert not is_refused()
 
 
 def test_every_run_has_it_and_ray_has_what_it_reaches_for(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ cluster may grow to: it would stay between half of that and all of it. And Ray D
 run has no more use for it, so that machines which have nothing left to do would be kept until the last clip is done.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ Bundle = Mapping[str, float]
 """Amounts of resources, by name."""
 Kind = tuple[tuple[str, float], ...]
 """The same, hashable."""
+
+_PATIENCE_S = 5
 
 
 class DemandCallback(ExecutionCallback):  # type: ignore[misc]  # ray is not typed
@@ -53,10 +56,13 @@ class Demand:
 
     def request_resources(self, resources: list[Bundle], **options: Any) -> None:
         """Ask for the machines that hold these bundles, or for fewer."""
+        request = [] if self._is_tail() else self._within_reach(Counter(map(_kind, resources)))
+        self._coordinator.request_resources(resources=request, **options)
+
+    def _within_reach(self, wanted: Counter[Kind]) -> list[Bundle]:
         self._learn()
-        wanted = Counter[Kind]() if self._is_tail() else Counter(map(_kind, resources))
-        self._asked = self._within_reach(wanted)
-        self._coordinator.request_resources(resources=[dict(kind) for kind in self._asked.elements()], **options)
+        self._asked = self._limited(wanted)
+        return [dict(kind) for kind in self._asked.elements()]
 
     def _learn(self) -> None:
         if self._is_refused():
@@ -67,7 +73,7 @@ class Demand:
             if self._grows:
                 self._room[self._grows] *= 2
 
-    def _within_reach(self, wanted: Counter[Kind]) -> Counter[Kind]:
+    def _limited(self, wanted: Counter[Kind]) -> Counter[Kind]:
         if not self._room or not wanted:
             return wanted
         kinds = list(wanted)
@@ -88,7 +94,11 @@ def is_tail(topology: Any) -> bool:
 
 
 def is_refused() -> bool:
-    """Whether the autoscaler finds that the cluster cannot grow to what is asked, as `ray status` shows it."""
+    """Whether the autoscaler finds that the cluster cannot grow to what is asked, as `ray status` shows it.
+
+    A head that does not answer refuses nothing: growth is no reason to end a run.
+    """
     reply = GetClusterStatusReply()
-    reply.ParseFromString(ray._private.worker.global_worker.gcs_client.get_cluster_status(timeout_s=5))
+    with contextlib.suppress(ray.exceptions.RayError):
+        reply.ParseFromString(ray._private.worker.global_worker.gcs_client.get_cluster_status(timeout_s=_PATIENCE_S))
     return bool(reply.autoscaling_state.infeasible_cluster_resource_constraints)
