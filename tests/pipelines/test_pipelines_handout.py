@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,14 @@ from ray.data._internal.execution.backpressure_policy import ENABLED_BACKPRESSUR
 
 from mien.clips.clip import Clip
 from mien.datasets import ids, index
+from mien.datasets.parquet import ParquetConfig
 from mien.errors import DatasetError
 from mien.pipelines.handout import (
     AHEAD_BLOCKS,
     SLICE_CLIPS,
+    WRITE_OP,
     AheadPolicy,
+    FewWritesPolicy,
     HandOutStage,
     Slice,
     drop_done,
@@ -25,6 +29,7 @@ from mien.pipelines.handout import (
     pending,
     slices,
 )
+from mien.pipelines.sink import ShardSink, Target, crossing_row
 from mien.storage.local import LocalStore
 from sample_datasets import make_clip, write_failure
 
@@ -98,6 +103,38 @@ def test_a_slice_waits_while_many_clips_wait_or_are_about_to(num_waiting: int, n
         SimpleNamespace(name=name, num_active_tasks=lambda: num_active, output_dependencies=[after]) for name in names
     ]
     assert [policy.can_add_input(op) for op in ops] == [may, True]
+
+
+@pytest.mark.parametrize(
+    ("num_cpus", "num_active", "may"), [(2, 3, True), (2, 4, False), (400, 99, True), (400, 100, False)]
+)
+def test_few_shards_are_written_at_once(num_cpus: int, num_active: int, may: bool) -> None:
+    limits = SimpleNamespace(get_global_limits=lambda: SimpleNamespace(cpu=num_cpus))
+    policy = FewWritesPolicy(None, {}, limits)
+    ops = [SimpleNamespace(name=name, num_active_tasks=lambda: num_active) for name in (WRITE_OP, "MapBatches(cut)")]
+    assert [policy.can_add_input(op) for op in ops] == [may, True]
+
+
+def test_ray_calls_a_sink_as_it_is_known_here(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch, store: LocalStore
+) -> None:
+    seen = set[str]()
+    ask = FewWritesPolicy.can_add_input
+
+    def noted(policy: FewWritesPolicy, op: Any) -> bool:
+        seen.add(op.name)
+        return ask(policy, op)
+
+    monkeypatch.setattr(FewWritesPolicy, "can_add_input", noted)
+    target = Target(store.uri, "run", ParquetConfig(), {})
+    rows = handed_out(store.uri, pending(store, retry_failed=False), 1).map_batches(
+        lambda plan: crossing_row(plan.to_pylist()[0], failure=plan.to_pylist()[0]),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=0.5,
+    )
+    rows.write_datasink(ShardSink(target, 0.0), ray_remote_args={"num_cpus": 0})
+    assert WRITE_OP in seen
 
 
 def test_pending_is_what_no_record_names(tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ SLICE_CLIPS = 1024
 AHEAD_BLOCKS = 4096
 """Groups of clips that wait for a worker at most: four for each of a thousand."""
 
+WRITE_OP = "Write"
+"""What Ray calls the operator of a sink."""
+LEAST_WRITES, _CPUS_PER_WRITE = 4, 4
+"""Shards that are written at once: on any cluster, and one for so many of its CPUs."""
+
 
 class Slice(NamedTuple):
     """Rows [start, stop) of one file of the plan, of which some are to be done."""
@@ -133,9 +138,21 @@ class AheadPolicy(BackpressurePolicy):  # type: ignore[misc]  # ray is not typed
         return bool(num_waiting + num_coming <= AHEAD_BLOCKS)
 
 
+class FewWritesPolicy(BackpressurePolicy):  # type: ignore[misc]  # ray is not typed
+    """Lets few shards be written at once: a write counts no core, so Ray starts a process for each that has to wait.
+
+    A core that cuts fills a shard in about a minute, and it is written in a second or two.
+    """
+
+    def can_add_input(self, op: Any) -> bool:
+        """Whether the operator may begin another task."""
+        num_cpus = self._resource_manager.get_global_limits().cpu
+        return bool(op.name != WRITE_OP or op.num_active_tasks() < max(LEAST_WRITES, num_cpus / _CPUS_PER_WRITE))
+
+
 def handed_out(place: str, pending: Pending, per_task: int) -> Any:
     """The clips that are pending as a Ray dataset, in blocks of `per_task`."""
-    policies = [*ENABLED_BACKPRESSURE_POLICIES, AheadPolicy]
+    policies = [*ENABLED_BACKPRESSURE_POLICIES, AheadPolicy, FewWritesPolicy]
     ray.data.DataContext.get_current().set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, policies)
     slices = [piece._asdict() for piece in pending.slices]
     rows = ray.data.from_items(slices, override_num_blocks=max(1, len(slices)))
