@@ -12,7 +12,7 @@ from file_server import FileServer, serving
 from mien.storage.emulator import Emulator
 
 ROOT = Path(__file__).parent.parent
-SHARED = Path(os.environ.get("MIEN_SHARED", ROOT.parent / "shared"))
+SHARED = Path(os.environ.get("MIEN_SHARED", ROOT.parent / "shared")).resolve()  # as places are told
 
 
 @pytest.fixture(scope="session")
