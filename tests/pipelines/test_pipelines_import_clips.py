@@ -55,6 +55,25 @@ def test_files_of_older_tools_become_a_dataset(clips: Path, tmp_path: Path) -> N
     assert np.isnan(sample["box"]).all(), "what the file does not say is not invented"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "column", "read"),
+    [
+        ("video_width", "1e12", "width_px", 0),
+        ("video_height", "-3", "height_px", 0),
+        ("video_frame_count", "1e300", "source_num_frames", None),
+        ("video_frame_count", "-5", "source_num_frames", None),
+        ("video_duration_seconds", "-1e308", "source_duration_s", None),
+    ],
+)
+def test_a_number_that_cannot_be_counts_as_not_said_and_harms_no_neighbour(
+    clips: Path, tmp_path: Path, name: str, value: str, column: str, read: int | None
+) -> None:
+    write_clip_file(clips / "a.h5", **{name: value})
+    report = take(clips, tmp_path / "out")
+    assert (report.num_samples, report.num_failed) == (3, 0)
+    assert mien.datasets.open(tmp_path / "out").sample(0).row[column] == read
+
+
 def test_bgr_is_turned_when_told(tmp_path: Path, clips: Path) -> None:
     take(clips, tmp_path / "out", channel_order="bgr", crop={"size_px": SIZE_PX, "encoding": "raw"})
     crops = mien.datasets.open(tmp_path / "out").sample(0).crops()

@@ -7,7 +7,7 @@ import pytest
 
 from mien.clips.clip import Clip, Source
 from mien.datasets import index, publish
-from mien.errors import ConfigError, NothingFound, PreflightError
+from mien.errors import ConfigError, MediaError, NothingFound, PreflightError
 from mien.pipelines.plan import (
     PlanConfig,
     Planner,
@@ -230,3 +230,25 @@ def test_headers_of_many_videos_are_read_at_once_and_the_plan_is_that_of_one_aft
     clips = [row for name in names for row in preview_plan(config(tmp_path / f"{name}.mp4", **values), 100)[1]]
     monkeypatch.setattr("mien.pipelines.plan.probed", looked)
     assert preview_plan(config(listing, **values), 1000)[1] == clips
+
+
+def test_a_header_for_which_memory_was_short_beside_others_is_read_again_alone(
+    faces_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.mp4").write_bytes((faces_dir / "d18.mp4").read_bytes())
+    values = {"clips": {"kind": "stride", "length_s": 2.0, "stride_s": 2.0}}
+    expected = preview_plan(config(tmp_path, **values), 100)[1]
+    looks, look = list[str](), probed
+
+    def short(source: Source, limits: LimitsConfig) -> VideoInfo:
+        if threading.current_thread() is threading.main_thread():
+            looks.append("alone")
+            return look(source, limits)
+        looks.append("beside others")
+        raise MediaError(f"{source.uri}: needs more memory than there is")
+
+    monkeypatch.setattr("mien.pipelines.plan.probed", short)
+    monkeypatch.setattr("mien.pipelines.plan.NUM_THREADS", 2)
+    assert preview_plan(config(tmp_path, **values), 100)[1] == expected
+    assert looks == ["beside others", "beside others", "alone", "alone"] * 3

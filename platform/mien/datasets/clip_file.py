@@ -88,10 +88,10 @@ class ClipFile:
             video=PurePath(self._text("video_path")).name,
             start_s=self._number("timestamp", float(time_s[0])),
             fps=self._number("fps", 0.0),
-            width_px=int(self._number("video_width", 0)),
-            height_px=int(self._number("video_height", 0)),
-            source_duration_s=self._number("video_duration_seconds", 0.0),
-            source_num_frames=int(self._number("video_frame_count", 0)),
+            width_px=self._count("video_width"),
+            height_px=self._count("video_height"),
+            source_duration_s=max(0.0, self._number("video_duration_seconds", 0.0)),
+            source_num_frames=self._count("video_frame_count"),
             source_codec=self._text("video_codec"),
             labels=self._labels(),
             time_s=time_s,
@@ -183,6 +183,11 @@ class ClipFile:
         except ValueError:
             return otherwise
         return value if np.isfinite(value) else otherwise
+
+    def _count(self, name: str) -> int:
+        """A whole number; 0 where there is none, or one that no column of an index holds."""
+        value = self._number(name, 0)
+        return int(value) if 0 <= value <= np.iinfo(np.int32).max else 0
 
     def _error(self, what: str) -> MediaError:
         return MediaError(f"{self._name}: {what}; leave it out or write it again")

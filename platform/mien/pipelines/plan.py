@@ -18,7 +18,7 @@ from mien.datasets import index
 from mien.errors import ConfigError, MediaError, NothingFound, PreflightError, StorageError, Unavailable
 from mien.log import logger, printable
 from mien.pipelines.cap import memory_cap
-from mien.storage.ahead import ahead
+from mien.storage.ahead import NUM_THREADS, ahead
 from mien.storage.source import opened
 from mien.storage.uri import Entry, Store
 from mien.video.limits import LimitsConfig
@@ -153,13 +153,17 @@ class Planner:
             raise _no_video(self._config)
 
     def _measured(self, sources: Iterable[Source]) -> Iterator[Source]:
-        """The same, with their lengths where the rule needs each: the headers of many are read at once."""
+        """The same, with their lengths where the rule needs each: the headers of many are read at once.
+
+        One that cannot be read in a group is looked at again by the rule, when the group is done: they share the cap of
+        memory, and what a plan holds must not depend on who was read beside whom.
+        """
         if not self._config.clips.needs_length:
             yield from sources
             return
         for is_known, some in groupby(sources, lambda source: source.duration_s is not None):
-            look = iter if is_known else partial(ahead, self._with_length)
-            yield from look(some)
+            while group := list(islice(some, 1 if is_known else NUM_THREADS)):
+                yield from group if is_known else list(ahead(self._with_length, group))
 
     def _with_length(self, source: Source) -> Source:
         return with_length(source, self._probe_of(source))
