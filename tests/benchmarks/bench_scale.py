@@ -34,8 +34,8 @@ from mien.storage.uri import open_store
 WORKERS_PER_NODE, WAIT_S, ROUNDS = 64, 4.0, 16
 """A clip of ten seconds takes about four on one core."""
 MEASURED = 0.5, 0.9
-"""Share of the clips between which the rate is taken. In the first half the two cores start the processes that write,
-some twenty-five; at the end there is not work for all."""
+"""Share of the clips between which the rate is taken. In the first half the two cores start processes, and at the end
+there is not work for all."""
 NUM_NODES = (1, 2, 4)
 NODE = {"num_cpus": 2, "resources": {"waiter": 1}, "object_store_memory": 150_000_000}
 JOINS_AFTER_S, USED_WITHIN_S, NUM_SHORT, SHORT_S = 20.0, 15.0, 240, 1.0

@@ -15,6 +15,7 @@ from mien.config import Config
 from mien.errors import MienError, PreflightError
 from mien.log import is_debug
 from mien.pipelines.demand import DemandCallback
+from mien.pipelines.idle_pools import IdlePoolsCallback
 from mien.pipelines.watchdog import last_words
 
 UNSAFE_SWITCHES = (
@@ -120,7 +121,8 @@ def _set_up_ray_data() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context._max_num_blocks_in_streaming_gen_buffer = _BLOCKS_AHEAD
-    context.custom_execution_callback_classes = [*{*context.custom_execution_callback_classes, DemandCallback}]
+    callbacks = [*context.custom_execution_callback_classes, DemandCallback, IdlePoolsCallback]
+    context.custom_execution_callback_classes = [*dict.fromkeys(callbacks)]
     context.retried_io_errors = [*dict.fromkeys([*context.retried_io_errors, *GCS_ERRORS])]
     for handler in logging.getLogger("ray.data").handlers:
         if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):
