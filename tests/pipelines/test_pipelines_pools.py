@@ -7,7 +7,15 @@ import ray
 
 from mien.errors import ConfigError, PreflightError
 from mien.pipelines.cluster import ClusterConfig
-from mien.pipelines.pools import PoolConfig, actor_pool, clips_per_task, num_that_fit, num_to_start, require_room
+from mien.pipelines.pools import (
+    PoolConfig,
+    actor_pool,
+    clips_per_task,
+    num_that_fit,
+    num_to_start,
+    require_room,
+    require_room_beside,
+)
 from mien.pipelines.serialize import SerializeConfig
 
 LOCAL = ClusterConfig(address="local")
@@ -113,3 +121,13 @@ def test_labels_choose_the_machines(local_ray: None) -> None:
 )
 def test_a_pool_that_runs_alone_may_hold_the_whole_cluster(local_ray: None, values: dict[str, float], num: int) -> None:
     assert num_that_fit(PoolConfig.parse(values, "test")) == num
+
+
+def test_actors_that_leave_no_core_for_the_task_that_feeds_them_are_refused(local_ray: None) -> None:
+    require_room_beside(LOCAL, PoolConfig(num_cpus=1), PoolConfig(num_cpus=1))
+    require_room_beside(LOCAL, PoolConfig(num_cpus=0.5), PoolConfig(num_cpus=0.5))
+    with pytest.raises(PreflightError, match=r"2 CPU for what computes features and 1 .*num_cpus=3 or ask for less"):
+        require_room_beside(LOCAL, PoolConfig(num_cpus=2), PoolConfig(num_cpus=1))
+    with pytest.raises(PreflightError, match=r"set cluster\.num_cpus=3"):  # two halves and a task
+        require_room_beside(LOCAL, PoolConfig(num_cpus=0.75, min_workers=2), PoolConfig(num_cpus=0.5))
+    require_room_beside(ClusterConfig(address="10.0.0.1:6379"), PoolConfig(num_cpus=2), PoolConfig(num_cpus=1))

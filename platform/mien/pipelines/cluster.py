@@ -120,6 +120,7 @@ def _set_up_ray_data() -> None:
     """Ray's bars, notes and traces stay off the terminal, which shows ours; its log files keep everything."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # else `cause_of` finds one of Ray's, without what ours said
     context._max_num_blocks_in_streaming_gen_buffer = _BLOCKS_AHEAD
     callbacks = [*context.custom_execution_callback_classes, DemandCallback, IdlePoolsCallback]
     context.custom_execution_callback_classes = [*dict.fromkeys(callbacks)]

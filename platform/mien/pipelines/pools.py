@@ -88,6 +88,21 @@ def require_room(cluster: ClusterConfig, stage: str, pool: PoolConfig) -> None:
     logger.warning("waiting  %s; the run begins when one joins the cluster", message)
 
 
+def require_room_beside(cluster: ClusterConfig, actors: PoolConfig, tasks: PoolConfig) -> None:
+    """Make sure that a task fits beside the fewest actors of the next stage, which hold their CPUs to the end.
+
+    Raises:
+        PreflightError: It would wait for them, and they for it, on a Ray of this machine alone.
+    """
+    have = ray.cluster_resources().get("CPU", 0)
+    held, task = (actors.min_workers or 1) * actors.num_cpus, max(1.0, tasks.num_cpus)  # Ray's own tasks take one
+    if is_local(cluster) and held + task > have:
+        raise PreflightError(
+            f"workers: {held:g} CPU for what computes features and {task:g} for the task that feeds it are more than "
+            f"the {have:g} of this Ray; set cluster.num_cpus={math.ceil(held + task)} or ask for less"
+        )
+
+
 def _machines(pool: PoolConfig) -> list[dict[str, float]]:
     """Resources of each machine that has the pool's labels."""
     alive = [node for node in ray.nodes() if node["Alive"]]

@@ -43,7 +43,14 @@ from mien.pipelines.plan import (
     preview_plan,
     write_plan,
 )
-from mien.pipelines.pools import CutPoolConfig, PoolConfig, actor_pool, clips_per_task, require_room
+from mien.pipelines.pools import (
+    CutPoolConfig,
+    PoolConfig,
+    actor_pool,
+    clips_per_task,
+    require_room,
+    require_room_beside,
+)
 from mien.pipelines.preflight import PROBE, Ready, preflight, require_output
 from mien.pipelines.progress import Progress
 from mien.pipelines.scored_plan import is_scored, scored_clips
@@ -314,6 +321,8 @@ def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_fail
         with session(config.cluster):
             for stage in stages.names(config):
                 require_room(config.cluster, stage, getattr(config.workers, stage))
+            if ready.extractor is not None:
+                require_room_beside(config.cluster, config.workers.features, config.workers.cut)
             # begins again at zero if Ray ends it for memory: without it no clip that ends its workers is given up
             tally = ray.remote(Tally).options(**beside_driver(), max_restarts=-1).remote(stages.names(config))
             progress = Progress(tally, left.num_clips, len(left.skip))
