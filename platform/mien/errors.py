@@ -13,6 +13,8 @@
     │   ├── Unavailable          1   the service did not answer for longer than its operations are tried again
     │   └── CommitUnknown        1   it is unknown whether a commit took effect; nothing was deleted
     ├── DatasetError             1   a dataset that is unfinished, damaged or not a dataset
+    ├── CheckpointError          1   a checkpoint that is damaged, of another architecture, or not a checkpoint
+    ├── TrainingError            1   training cannot go on: the loss is no number, replicas differ, workers keep dying
     ├── ItemError                –   one item of a list cannot be ingested; becomes a row of the report
     │   ├── DownloadError        –   it cannot be had, or is not what was promised
     │   └── ArchiveError         –   the archive is damaged, unsafe or larger than the limits
@@ -87,6 +89,14 @@ class CommitUnknown(StorageError):
 
 class DatasetError(MienError):
     """A dataset is unfinished, damaged, or not a dataset."""
+
+
+class CheckpointError(MienError):
+    """A checkpoint is damaged, of another architecture, or not a checkpoint."""
+
+
+class TrainingError(MienError):
+    """Training cannot go on; the last checkpoint stays."""
 
 
 class ItemError(MienError):

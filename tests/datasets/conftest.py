@@ -1,5 +1,6 @@
 """Fixtures of the room: each shard format in turn, and a finished dataset in it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from mien.datasets.formats import FormatConfig
 from mien.datasets.hdf5 import Hdf5Config
 from mien.datasets.parquet import ParquetConfig
 from mien.storage.local import LocalStore
-from sample_datasets import make_finished
+
+Put = Callable[[LocalStore, FormatConfig], Dataset]
 
 
 @pytest.fixture(params=["parquet", "hdf5"])
@@ -26,6 +28,6 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 @pytest.fixture
-def finished(store: LocalStore, kind: FormatConfig) -> Dataset:
+def finished(store: LocalStore, kind: FormatConfig, put_finished: Put) -> Dataset:
     """A finished dataset: two shards with three clips, and one failure."""
-    return make_finished(store, kind)
+    return put_finished(store, kind)

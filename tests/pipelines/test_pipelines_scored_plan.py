@@ -91,7 +91,7 @@ def test_a_scored_dataset_holds_the_best_clips_and_nothing_of_the_others(
     assert "is not a video" in failures["d1.mp4"][1]
     assert {Path(entry.name).parts[0] for entry in store.list()} == {
         *("README.md", "commits", "config.yaml", "data", "failures.parquet", "index.parquet", "mien.json", "plan"),
-        "preview",
+        *("preview", "subjects.json"),
     }
 
 

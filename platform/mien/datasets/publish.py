@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mien import schema
-from mien.datasets import audit, index, staging
+from mien.datasets import audit, index, staging, subjects
 from mien.datasets.card import CardConfig, write_card
 from mien.datasets.dataset import COMPLETE, CONFIG, Dataset, read_record
 from mien.datasets.merge import Merged
@@ -21,7 +21,7 @@ from mien.storage.uri import Store
 CONTACT_SHEET = "preview/contact_sheet.png"
 FAILURE_GALLERY = "preview/failures.png"
 CARD = "README.md"
-SMALL = (index.PLAN_FOLDER, index.MATCHES, "preview/", CARD, CONFIG, audit.FOLDER)
+SMALL = (index.PLAN_FOLDER, index.MATCHES, subjects.NAME, "preview/", CARD, CONFIG, audit.FOLDER)
 """Beginnings of the names of what is small beside the data."""
 
 NOTES = "exports/"
@@ -54,6 +54,7 @@ def _write_tables(
     """Write all that is made from the commit records; returns the completion record."""
     draft = Dataset(store, allow_unfinished=True, tables=built.open())
     files = [*built.files, *_put_tables(store, built)]
+    subjects.update(store, draft.index_file)
     store.replace(CONTACT_SHEET, contact_sheet(draft, preview))
     store.replace(FAILURE_GALLERY, failure_gallery(draft.failure_file, preview))
     store.replace(CARD, write_card(draft, card, provenance, built.effort).encode())

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mien.errors import ConfigError
 
@@ -24,6 +24,7 @@ class Entry(NamedTuple):
     """Changes whenever the content may have changed: an object's generation, the modification time in ns of a file."""
 
 
+@runtime_checkable
 class Store(Protocol):
     """Files or objects below one root; names are relative and use `/`, every failure is a StorageError."""
 
