@@ -1,0 +1,1 @@
+"""Model and batch to named loss terms: which output meets which column."""
