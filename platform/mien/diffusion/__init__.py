@@ -1,0 +1,1 @@
+"""Noise processes; they have no parameters."""
