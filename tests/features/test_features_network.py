@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from PIL import Image
-from PIL.Image import Resampling
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -21,7 +19,7 @@ from mien.errors import AssetError
 from mien.features.backbone import BackboneConfig, Resolved, resolve
 from mien.features.clip_vit import ClipVitConfig
 from mien.features.dinov2 import Dinov2Config
-from mien.features.network import Network, choose_dtype, resize_by_axis, resize_whole
+from mien.features.network import Network, choose_dtype
 from mien.features.vit import VitConfig
 
 pytestmark = pytest.mark.usefixtures("no_network")
@@ -91,19 +89,6 @@ def test_without_a_resize_only_rounding_differs(tiny: Tiny, frames: np.ndarray, 
     features = network_of(kind, tiny(kind), output="patch")(crops)
     expected = reference(kind, tiny(kind), crops, NATIVE_PX[kind])[:, 1:].numpy()
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("resize", [resize_whole, resize_by_axis])
-@pytest.mark.parametrize(("mode", "filter_"), [("bicubic", Resampling.BICUBIC), ("bilinear", Resampling.BILINEAR)])
-@pytest.mark.parametrize("size_px", [32, 42, 70, 224])
-def test_a_resize_gives_the_pixels_of_pillow(
-    frames: np.ndarray, resize: Callable[..., torch.Tensor], mode: str, filter_: Resampling, size_px: int
-) -> None:
-    expected = np.stack([Image.fromarray(frame).resize((size_px, size_px), filter_) for frame in frames])
-    resized = resize(torch.from_numpy(frames).permute(0, 3, 1, 2), size_px, mode).permute(0, 2, 3, 1)
-    difference = np.abs(resized.numpy().astype(int) - expected)
-    assert difference.max() <= 2
-    assert (difference > 0).mean() < 0.08
 
 
 def test_normalisation_is_that_of_the_model_s_own_preprocessor(tiny: Tiny, frames: np.ndarray, tmp_path: Path) -> None:
@@ -235,3 +220,33 @@ def test_the_gpu_gives_the_features_of_the_cpu(tiny: Tiny, frames: np.ndarray) -
         expected = reference(kind, tiny(kind), frames, LARGER_PX[kind])[:, 1:].numpy()
         assert cosine(network(frames), expected).min() >= 0.9999
         assert network_of(kind, tiny(kind), dtype="auto").provenance["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", ["native", "larger"])
+def test_positions_are_what_the_network_adds_to_its_patches(
+    tiny: Tiny, frames: np.ndarray, kind: str, size: str
+) -> None:
+    size_px = (NATIVE_PX if size == "native" else LARGER_PX)[kind]
+    made = network_of(kind, tiny(kind), size_px=size_px)
+    embeddings, seen = made._network.embeddings, []
+    handle = embeddings.register_forward_hook(lambda _, given, out: seen.append((given[0], out)))
+    made(frames[:2])
+    handle.remove()
+    pixels, embedded = seen[0]
+    with torch.no_grad():
+        patches = embeddings.patch_embeddings if hasattr(embeddings, "patch_embeddings") else embeddings.patch_embedding
+        bare = patches(pixels)
+    bare = bare.flatten(2).mT if bare.ndim == 4 else bare
+    positions = made.positions()
+    assert positions.dtype == torch.float32
+    torch.testing.assert_close(positions.expand_as(bare), embedded[:, 1:] - bare, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["cls", "mean", "patch"])
+def test_tensors_are_embedded_as_arrays_are(tiny: Tiny, frames: np.ndarray, output: str) -> None:
+    made = network_of("vit", tiny("vit"), output=output, batch_size=2)
+    found = made.embed(torch.from_numpy(frames))
+    np.testing.assert_array_equal(found.numpy(), made(frames))
+    assert not found.requires_grad
+    assert (found * torch.ones(1, requires_grad=True)).requires_grad, "no inference tensor: a model may train on it"
