@@ -52,10 +52,10 @@ def run_process(*words: str, **environment: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def start_job(*words: str, **environment: str) -> subprocess.Popen[str]:
-    """Start the script that a cluster starts for `mien serialize`; the caller ends it."""
+def start_job(*words: str, script: str = "serialize", **environment: str) -> subprocess.Popen[str]:
+    """Start the script that a cluster starts for a verb; the caller ends it."""
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "jobs" / "serialize.py"), *words],
+        [sys.executable, str(ROOT / "jobs" / f"{script}.py"), *words],
         env=clean_environment(**environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

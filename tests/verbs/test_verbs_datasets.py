@@ -10,12 +10,11 @@ from command_line import assert_refused
 from mien.datasets.dataset import Dataset
 from mien.datasets.parquet import ParquetConfig
 from mien.storage.local import LocalStore
-from sample_datasets import make_finished
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return make_finished(LocalStore(tmp_path / "dataset"), ParquetConfig())
+def dataset(tmp_path: Path, put_finished: Any) -> Dataset:
+    return put_finished(LocalStore(tmp_path / "dataset"), ParquetConfig())
 
 
 def test_without_json_a_person_reads_the_same(run: Any, dataset: Dataset) -> None:

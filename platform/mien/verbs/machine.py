@@ -91,10 +91,18 @@ def _emit_assets(found: list[Any], *, as_json: bool) -> None:
 
 
 @config_app.command("show")
-def config_show(words: Words = None, job: Job = "serialize", as_json: Json = False) -> None:
-    """Print the resolved config: defaults, file and overrides together; itself a valid config."""
-    config = read_config(job, words)
+def config_show(words: Words = None, job: Job = "", as_json: Json = False) -> None:
+    """Print the resolved config: defaults, file and overrides together; itself a valid config.
+
+    The folder of the file tells the job, as in configs/train/.
+    """
+    config = read_config(job or _job_of(words or []), words)
     emit(config.dump(), as_json, lambda: config.to_yaml().rstrip())
+
+
+def _job_of(words: list[str]) -> str:
+    folders = (Path(word).parent.name for word in words if "=" not in word)
+    return next((folder for folder in folders if folder in CONFIGS), "serialize")
 
 
 @config_app.command("schema")

@@ -15,8 +15,10 @@ from mien import log
 from mien.errors import ConfigError
 
 CONFIGS = {
+    "evaluate": "mien.training.evaluate:EvaluateConfig",
     "ingest": "mien.pipelines.ingest:IngestConfig",
     "serialize": "mien.pipelines.serialize:SerializeConfig",
+    "train": "mien.training.job:TrainConfig",
 }
 """Folder below configs/ -> class that its files are."""
 

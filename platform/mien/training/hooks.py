@@ -1,0 +1,104 @@
+"""What Ray Train's controller does not do by itself: to save before a resize, and to believe that a machine is gone."""
+
+import time
+from typing import Any
+
+import ray
+from ray.train.v2._internal.exceptions import RayTrainError
+from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
+from ray.train.v2._internal.execution.context import get_train_context
+
+from mien.log import logger
+from mien.training.notice import HOLDING
+
+_WAIT_S = 60.0
+
+
+class RayNotices:
+    """Notices of a worker under Ray Train, read without a barrier: the training loop agrees on them by itself."""
+
+    def wants_hold(self) -> bool:
+        """Whether the controller is about to make the run larger or smaller."""
+        return HOLDING.is_asked()
+
+    def deadline_s(self) -> float | None:
+        """Unix time at which a machine of the run is drained; in two minutes if it does not say when."""
+        context = get_train_context().preemption_context
+        info = context.preemption_info if context else None
+        if info is None:
+            return None
+        return info.deadline_ms / 1000 if info.deadline_ms else time.time() + 2 * _WAIT_S
+
+
+class Handover(ControllerCallback, WorkerGroupCallback):  # type: ignore[misc]
+    """Lives in the controller. Before workers that train are replaced by more or fewer, they save and stop."""
+
+    def __init__(self) -> None:
+        """No workers yet."""
+        self._group: Any = None
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Remember who trains."""
+        self._group = worker_group
+
+    def before_worker_group_shutdown(self, worker_group: Any) -> None:  # noqa: ARG002  the name is Ray's
+        """Forget them."""
+        self._group = None
+
+    def before_controller_execute_resize_decision(self, resize_decision: Any) -> None:
+        """Let a run that is well save its last step; never wait for workers on machines that are gone.
+
+        Ray counts on machines for up to 20 s after they died, and would wait a minute for workers there.
+        """
+        if self._is_well():
+            self._hold()
+        possible = _num_possible(resize_decision.resources_per_worker)
+        if 0 < possible < resize_decision.num_workers:
+            logger.info("workers  %d instead of %d: machines are gone", possible, resize_decision.num_workers)
+            resize_decision.num_workers = possible
+
+    def before_controller_execute_failure_decision(self, failure_decision: Any) -> None:  # noqa: ARG002  Ray's name
+        """End a run that would fail the same way again: all but dead workers, machines and connections."""
+        status = self._group.get_latest_poll_status() if self._group is not None else None
+        for error in status.errors.values() if status is not None else ():
+            if not _may_pass(error):
+                raise error
+
+    def _is_well(self) -> bool:
+        if self._group is None:
+            return False
+        status = self._group.get_latest_poll_status()
+        return status is not None and not status.errors
+
+    def _hold(self) -> None:
+        workers = self._group.get_workers()
+        try:
+            ray.get([worker.execute_async(_ask) for worker in workers], timeout=_WAIT_S)
+            ray.get([worker.execute_async(_is_held, _WAIT_S) for worker in workers], timeout=2 * _WAIT_S)
+        except ray.exceptions.RayError as error:
+            logger.warning("workers could not be asked to save before the resize: %s", error)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether an error tells of a worker, a machine, a connection or a device; torch gives these no class."""
+    if isinstance(error, RayTrainError | ray.exceptions.RayError):
+        return True
+    said = f"{type(error).__module__} {error}".lower()
+    words = ("gloo", "nccl", "connection", "timed out", "cuda", "torch.distributed")
+    return isinstance(error, RuntimeError | OSError) and any(word in said for word in words)
+
+
+def _ask() -> None:
+    HOLDING.ask()
+
+
+def _is_held(timeout_s: float) -> bool:
+    return HOLDING.is_held(timeout_s)
+
+
+def _num_possible(needs: dict[str, float]) -> int:
+    """Workers that the machines which are alive and stay can hold at most."""
+    going = ray._private.state.state.get_draining_nodes()
+    staying = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
+    wanted = {name: need for name, need in needs.items() if need > 0}
+    return sum(min((int(has.get(name, 0) // need) for name, need in wanted.items()), default=0) for has in staying)

@@ -1,0 +1,145 @@
+"""`mien train` on a local Ray: a run, its resume, and what is refused before a worker starts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from buckets import BUCKET
+from command_line import assert_refused, run_here
+from mien.datasets.dataset import Dataset
+from mien.errors import ConfigError, PreflightError, RefusedError, TrainingError
+from mien.models import checkpoint
+from mien.storage.local import LocalStore
+from mien.storage.uri import open_store
+from mien.training import log
+from mien.training.job import TrainConfig
+from mien.training.train import claim, dry_run, run, told
+from training_backbones import make_whole
+from training_runs import SMALL, config_of, difference, saved
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A dataset whose tokens come from a tiny backbone."""
+    folder = tmp_path_factory.mktemp("whole")
+    return make_whole(folder / "dataset", folder / "backbone")
+
+
+def changed(whole: Dataset, output: Path, **changes: Any) -> TrainConfig:
+    return config_of(whole.uri, output, {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def test_two_workers_of_ray_learn_what_one_process_learns(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
+    one = run(changed(whole, tmp_path / "one", precision="float64"))
+    two = run(changed(whole, tmp_path / "two", precision="float64", workers__num=2, workers__num_cpus=0.5))
+    assert one.num_steps == two.num_steps == 6
+    assert difference(saved(one.path), saved(two.path)) <= 1e-11
+    assert one.metrics.keys() == two.metrics.keys()
+    assert {"loss", "reconstruction", "effective_rank", "similarity_mean"} <= one.metrics.keys()
+    starts = [line for line in log.read(LocalStore(Path(two.path))) if line["kind"] == "event"]
+    assert [line["workers"] for line in starts] == [2]
+
+
+@pytest.mark.slow
+def test_the_same_command_resumes_and_a_finished_run_trains_no_more(
+    whole: Dataset, tmp_path: Path, local_ray: None
+) -> None:
+    straight = run(changed(whole, tmp_path / "straight"))
+    run(changed(whole, tmp_path / "cut", num_steps=4))
+    resumed = run(changed(whole, tmp_path / "cut"))
+    again = run(changed(whole, tmp_path / "cut"))
+    assert resumed.num_steps == again.num_steps == 6
+    lines = [line for line in log.read(LocalStore(tmp_path / "cut")) if line["kind"] == "train"]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    starts = [line["step"] for line in log.read(LocalStore(tmp_path / "cut")) if line["kind"] == "event"]
+    assert starts == [0, 4]
+    assert difference(saved(straight.path), saved(resumed.path)) == 0
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_once(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
+    config = changed(whole, tmp_path / "run", optimizer__learning_rate=1e30, num_steps=20)
+    with pytest.raises(TrainingError, match=r"the gradient is (nan|inf)"):
+        run(config)
+    found = json.loads(next((tmp_path / "run").glob("nonfinite_step_*.json")).read_text())
+    assert len(found["clips"]) == SMALL["batch"]["size"]  # type: ignore[index]
+    starts = [line for line in log.read(LocalStore(tmp_path / "run")) if line["kind"] == "event"]
+    assert len(starts) == 1, "a run that fails the same way every time is not tried again"
+
+
+def test_a_run_in_a_bucket_is_resumed_from_the_bucket(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
+    place = f"gs://{BUCKET}/trained"
+    run(config_of(whole.uri, place, {"num_steps": 4}))
+    report = run(config_of(whole.uri, place))
+    here = run(changed(whole, tmp_path / "here"))
+    assert report.latest == f"{place}/checkpoints/step_000000006.json"
+    assert difference(saved(place), saved(here.path)) == 0
+    steps = [line["step"] for line in log.read(open_store(place)) if line["kind"] == "train"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_fresh_begins_anew(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
+    run(changed(whole, tmp_path / "run", num_steps=2))
+    (tmp_path / "run" / "mine.txt").write_text("of a person")
+    run(changed(whole, tmp_path / "run", seed=1, num_steps=2), fresh=True)
+    assert checkpoint.names(LocalStore(tmp_path / "run")) == ["step_000000002"]
+    assert (tmp_path / "run" / "mine.txt").exists()
+
+
+def test_more_workers_than_a_local_ray_holds_are_refused_at_once(
+    whole: Dataset, tmp_path: Path, local_ray: None
+) -> None:
+    with pytest.raises(PreflightError, match="3 with 1 CPU each, but the cluster has 2"):
+        run(changed(whole, tmp_path / "run", workers__num=3))
+
+
+def test_an_output_of_another_config_is_refused_by_its_keys(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "run")
+    config = config_of("/data", tmp_path / "run")
+    claim(config, store)
+    claim(config_of("/data", tmp_path / "run", {"num_steps": 99, "workers.num": 2, "log.every_steps": 5}), store)
+    with pytest.raises(RefusedError, match=r"these keys differ: optimizer.weight_decay, seed"):
+        claim(config_of("/data", tmp_path / "run", {"seed": 5, "optimizer.weight_decay": 0.5}), store)
+
+
+def test_an_output_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.put_new("config.yaml", b"source: /videos\n")
+    with pytest.raises(RefusedError, match="holds no run of mien train"):
+        claim(config_of("/data", tmp_path), store)
+
+
+def test_a_run_needs_an_output() -> None:
+    with pytest.raises(ConfigError, match="output: is required"):
+        run(config_of("/data", ""))
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(whole: Dataset, tmp_path: Path) -> None:
+    found = dry_run(changed(whole, tmp_path / "run"))
+    assert found == {
+        "dataset": whole.uri,
+        "subjects": 5,
+        "steps": 6,
+        "parameters": found["parameters"],
+        "patches": 4,
+        "token_dim": 8,
+        "workers": [1, 1],
+    }
+    assert found["parameters"] > 1000
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_says_one_line_for_a_dataset_without_tokens(
+    capfd: pytest.CaptureFixture[str], tokens: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    ended = run_here(capfd, "train", str(path), f"dataset={tokens}", f"output={tmp_path / 'run'}")
+    assert_refused(ended, 4, str(tokens), "not patch tokens", "features.output=patch")
+
+
+def test_a_line_for_a_person_tells_what_is_left() -> None:
+    line = {"step": 40, "loss": 0.5, "learning_rate": 1e-4, "clips_per_s": 12.0, "data_wait_share": 0.01, "step_s": 2.0}
+    assert told(line, 100) == "step 40 of 100  loss 0.5  lr 0.0001  12 clips/s  waited 1.0 %  00:02:00 left"

@@ -1,0 +1,70 @@
+"""`mien train` as it is typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from command_line import assert_refused, run_here
+from training_backbones import make_whole
+from training_runs import SMALL
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A small config and a dataset of its tokens."""
+    folder = tmp_path_factory.mktemp("whole")
+    make_whole(folder / "dataset", folder / "backbone").close()
+    path = folder / "train.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return ["train", str(path), f"dataset={folder / 'dataset'}"]
+
+
+def test_a_dry_run_is_one_json_document(capfd: pytest.CaptureFixture[str], words: list[str], tmp_path: Path) -> None:
+    ended = run_here(capfd, *words, f"output={tmp_path / 'run'}", "--dry-run", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["steps"] == SMALL["num_steps"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_ends_with_the_next_command(
+    capfd: pytest.CaptureFixture[str], words: list[str], tmp_path: Path, local_ray: None
+) -> None:
+    ended = run_here(capfd, *words, f"output={tmp_path / 'run'}", "num_steps=2", "--json")
+    assert ended.code == 0, ended.err
+    report = json.loads(ended.out)
+    assert report["num_steps"] == 2
+    assert Path(report["latest"]).is_file()
+    dataset = words[-1].partition("=")[2]
+    assert ended.err.strip().splitlines()[-1].split() == [
+        "next",
+        "mien",
+        "evaluate",
+        report["path"],
+        f"dataset={dataset}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("optimizer.learning_rat=1", ("no such key", "did you mean optimizer.learning_rate")),
+        ("batch.size=0", ("batch.size", "greater than or equal to 1")),
+        ("workers.num=[3,2]", ("1 ≤ least ≤ most",)),
+        ("workers.num=9", ("batch.size", "cannot be divided among 9 workers")),
+        ("augment.flip=0.5", ("stored tokens do not follow them",)),
+        ("data.tokens=online", ("data.backbone",)),
+    ],
+)
+def test_a_key_that_does_not_fit_is_one_line(
+    capfd: pytest.CaptureFixture[str], words: list[str], tmp_path: Path, word: str, parts: tuple[str, ...]
+) -> None:
+    assert_refused(run_here(capfd, *words, f"output={tmp_path / 'run'}", word), 2, *parts)
+
+
+def test_a_dataset_that_is_not_there_is_one_line(
+    capfd: pytest.CaptureFixture[str], words: list[str], tmp_path: Path
+) -> None:
+    ended = run_here(capfd, *words[:2], f"dataset={tmp_path / 'none'}", f"output={tmp_path / 'run'}")
+    assert_refused(ended, 1, "none", "is not a dataset")
