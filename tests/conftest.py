@@ -1,18 +1,68 @@
 """Fixtures shared by all tests: the real videos and model files beside the project, and one local Ray."""
 
+import functools
+import gc
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import jaxtyping
 import pytest
 
 from buckets import BUCKET
 from file_server import FileServer, serving
 from mien.storage.emulator import Emulator
+from mien.storage.local import LocalStore
+
+if TYPE_CHECKING:
+    from mien.datasets.dataset import Dataset
+    from mien.datasets.formats import FormatConfig
+
+_CHECKED = (
+    *("clip_norm", "expression_transformer", "face_id", "layers"),
+    *("positions", "predictor", "reconstruction", "subjects"),
+)
+"""Models whose shapes are checked at every call. Others are compiled in tests, and no compiler follows the checks."""
+jaxtyping.install_import_hook(
+    ["mien.losses", "mien.objectives", *(f"mien.models.{name}" for name in _CHECKED)], "beartype.beartype"
+)
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("MIEN_SHARED", ROOT.parent / "shared")).resolve()  # as places are told
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As outside of tests: shapes in signatures are not checked, so what refuses a wrong one is the code itself."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made stays: without it a full collection of garbage takes 0.4 s, and some tests ask for one."""
+    gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several workers (`-n 2`) one alone has the local Ray, and begins with what needs it; no file is split."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FileScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if _needs_ray(file) else file
+
+    return FileScheduling(config, log)  # the largest scope goes first
+
+
+@functools.cache
+def _needs_ray(file: str) -> bool:
+    return "local_ray" in (ROOT / file).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +97,24 @@ def emulator() -> Iterator[Emulator]:
         patch.setenv("MIEN_RETRY_S", "10")
         server.create_bucket(BUCKET)
         yield server
+
+
+@pytest.fixture(scope="session")
+def put_finished(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[LocalStore, FormatConfig], Dataset]":
+    """`put_finished(store, kind)`: the finished dataset of `sample_datasets`, a copy of the first of its kind."""
+    from mien.datasets.dataset import Dataset
+    from sample_datasets import make_finished
+
+    templates = dict["FormatConfig", Path]()
+
+    def put(store: LocalStore, kind: "FormatConfig") -> Dataset:
+        if kind not in templates:
+            templates[kind] = tmp_path_factory.mktemp("template") / "dataset"
+            make_finished(LocalStore(templates[kind]), kind)
+        shutil.copytree(templates[kind], store.root, dirs_exist_ok=True)
+        return Dataset(store)
+
+    return put
 
 
 @pytest.fixture

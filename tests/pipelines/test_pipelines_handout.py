@@ -115,10 +115,9 @@ def test_few_shards_are_written_at_once(num_cpus: int, num_active: int, may: boo
     assert [policy.can_add_input(op) for op in ops] == [may, True]
 
 
-def test_ray_calls_a_sink_as_it_is_known_here(
-    local_ray: None, monkeypatch: pytest.MonkeyPatch, store: LocalStore
-) -> None:
-    seen = set[str]()
+def test_ray_calls_a_sink_as_it_is_known_here(local_ray: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store, seen = LocalStore(tmp_path), set[str]()
+    index.write_plan(store, (make_clip(number).to_row() for number in range(3)))
     ask = FewWritesPolicy.can_add_input
 
     def noted(policy: FewWritesPolicy, op: Any) -> bool:

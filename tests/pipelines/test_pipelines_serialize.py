@@ -1,6 +1,7 @@
 """The whole job on real video, through a real Ray."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from mien.video.decode import Span
 from mien.video.probe import probe
 
 FAST = {"crop": {"size_px": 128}, "cluster": {"num_cpus": 2}, "fps": 10}
+APART = {"min_shard_mb": 0}
+"""Every clip in a shard of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,22 @@ def _models(assets_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
 
 
+@pytest.fixture(scope="module")
+def made(local_ray: None, videos: Path, assets_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished dataset of both videos, to be read."""
+    output = tmp_path_factory.mktemp("made") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIEN_ASSETS", str(assets_dir))
+        serialize(config(videos, output, **APART))
+    return output
+
+
+@pytest.fixture
+def out(made: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(made, tmp_path / "out"))
+
+
 def config(videos: Path, output: Path, **values: Any) -> SerializeConfig:
     return SerializeConfig.parse({**FAST, "source": str(videos), "output": str(output), **values}, "test")
 
@@ -55,7 +74,7 @@ def run(videos: Path, output: Path, **values: Any) -> tuple[SerializeReport, Dat
     return serialize(config(videos, output, **values)), mien.datasets.open(output)
 
 
-@pytest.mark.parametrize("kind", ["hdf5", "parquet"])
+@pytest.mark.parametrize("kind", ["hdf5", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_a_folder_becomes_a_verified_dataset_with_features(
     local_ray: None, videos: Path, tmp_path: Path, network: Path, kind: str
 ) -> None:
@@ -82,44 +101,39 @@ def assert_features_are_those_of_transformers(dataset: Dataset, network: Path) -
         assert cosine.min() >= 0.9999
 
 
-def test_the_same_command_resumes_and_does_nothing_twice(local_ray: None, videos: Path, tmp_path: Path) -> None:
-    _, first = run(videos, tmp_path / "out")
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "data").iterdir()}
-    _, again = run(videos, tmp_path / "out")
+def test_the_same_command_resumes_and_does_nothing_twice(videos: Path, out: Path) -> None:
+    first = mien.datasets.open(out)
+    files = {path: path.stat().st_mtime_ns for path in (out / "data").iterdir()}
+    _, again = run(videos, out, **APART)
     assert first.index == again.index
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "data").iterdir()} == files
+    assert {path: path.stat().st_mtime_ns for path in (out / "data").iterdir()} == files
 
 
-def test_lost_clips_are_made_again_and_only_those(local_ray: None, videos: Path, tmp_path: Path) -> None:
-    _, first = run(videos, tmp_path / "out", min_shard_mb=0)
-    store = tmp_path / "out"
+def test_lost_clips_are_made_again_and_only_those(videos: Path, out: Path) -> None:
+    first = mien.datasets.open(out)
     lost = first.index.to_pylist()[0]
-    record = next(path for path in (store / "commits").iterdir() if lost["clip_id"] in path.read_text())
+    record = next(path for path in (out / "commits").iterdir() if lost["clip_id"] in path.read_text())
     record.unlink()
-    (store / lost["file"]).unlink()
-    (store / "mien.json").unlink()
-    kept = {path.name for path in (store / "data").iterdir()}
-    _, again = run(videos, tmp_path / "out", min_shard_mb=0)
+    (out / lost["file"]).unlink()
+    (out / "mien.json").unlink()
+    kept = {path.name for path in (out / "data").iterdir()}
+    _, again = run(videos, out, **APART)
     assert again.index.drop_columns(["file"]) == first.index.drop_columns(["file"])
-    assert kept < {path.name for path in (store / "data").iterdir()}
+    assert kept < {path.name for path in (out / "data").iterdir()}
     assert verify(again)["ok"]
 
 
-def test_another_config_is_refused_with_the_keys_and_fresh_starts_over(
-    local_ray: None, videos: Path, tmp_path: Path
-) -> None:
-    run(videos, tmp_path / "out")
-    other = config(videos, tmp_path / "out", fps=5)
+def test_another_config_is_refused_with_the_keys_and_fresh_starts_over(videos: Path, out: Path) -> None:
+    other = config(videos, out, fps=5, **APART)
     with pytest.raises(RefusedError, match=r"keys differ: fps\b"):
         serialize(other)
     report = serialize(other, fresh=True)
     assert report.num_frames == pytest.approx((78 / 25 + 216 / 30) * 5, abs=2)
 
 
-def test_what_does_not_change_the_data_may_change_on_resume(local_ray: None, videos: Path, tmp_path: Path) -> None:
-    run(videos, tmp_path / "out")
-    run(videos, tmp_path / "out", max_failed=0.5, card={"title": "Renamed"})
-    assert "# Renamed" in (tmp_path / "out" / "README.md").read_text()
+def test_what_does_not_change_the_data_may_change_on_resume(videos: Path, out: Path) -> None:
+    run(videos, out, max_failed=0.5, card={"title": "Renamed"}, **APART)
+    assert "# Renamed" in (out / "README.md").read_text()
 
 
 def test_a_failed_clip_is_retried_only_when_asked(local_ray: None, videos: Path, tmp_path: Path) -> None:
@@ -171,11 +185,9 @@ def test_absent_weights_are_exit_code_4_with_the_remedy(
     assert raised.value.exit_code == 4
 
 
-def test_the_resolved_config_in_the_output_is_valid_input(local_ray: None, videos: Path, tmp_path: Path) -> None:
-    run(videos, tmp_path / "out")
-    loaded = SerializeConfig.load(tmp_path / "out" / "config.yaml")
-    assert loaded == config(videos, tmp_path / "out")
-    record = json.loads((tmp_path / "out" / "mien.json").read_text())
+def test_the_resolved_config_in_the_output_is_valid_input(videos: Path, made: Path) -> None:
+    assert SerializeConfig.load(made / "config.yaml") == config(videos, made, **APART)
+    record = json.loads((made / "mien.json").read_text())
     assert len(record["fingerprint"]) == 64
 
 

@@ -1,6 +1,8 @@
 """The whole job from a bucket into a bucket, through a real Ray and the emulator."""
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import mien.datasets
 from buckets import failing
 from mien.datasets.verify import verify
 from mien.errors import PreflightError, Unavailable
-from mien.pipelines.serialize import SerializeConfig, dry_run, serialize
+from mien.pipelines.serialize import SerializeConfig, SerializeReport, dry_run, serialize
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 
@@ -38,10 +40,23 @@ def config(source: str, output: str, **values: Any) -> SerializeConfig:
     return SerializeConfig.parse({**fast, "source": source, "output": output, **values}, "test")
 
 
+@pytest.fixture(scope="module")
+def made(local_ray: None, videos: str, assets_dir: Path) -> Callable[[str], tuple[SerializeConfig, SerializeReport]]:
+    """Kind of the shards -> the run that made a dataset of them in the bucket; each is made once."""
+
+    @functools.cache
+    def make(kind: str) -> tuple[SerializeConfig, SerializeReport]:
+        values = config(videos, f"gs://mien-test/out-{kind}", format={"kind": kind})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MIEN_ASSETS", str(assets_dir))
+            return values, serialize(values)
+
+    return make
+
+
 @pytest.mark.parametrize("kind", ["parquet", "hdf5"])
-def test_a_bucket_becomes_a_verified_dataset_in_a_bucket_and_resumes(local_ray: None, videos: str, kind: str) -> None:
-    values = config(videos, f"gs://mien-test/out-{kind}", format={"kind": kind})
-    report = serialize(values)
+def test_a_bucket_becomes_a_verified_dataset_in_a_bucket_and_resumes(made: Any, videos: str, kind: str) -> None:
+    values, report = made(kind)
     assert (report.num_clips, report.num_failed, report.path) == (2, 0, f"gs://mien-test/out-{kind}")
     dataset = mien.datasets.open(report.path)
     assert verify(dataset)["problems"] == []
@@ -53,17 +68,13 @@ def test_a_bucket_becomes_a_verified_dataset_in_a_bucket_and_resumes(local_ray: 
     assert {entry.name: entry.generation for entry in store.list("data/")} == before
 
 
-def test_a_local_copy_of_the_videos_gives_the_same_values(
-    local_ray: None, videos: str, faces_dir: Path, tmp_path: Path
-) -> None:
+def test_a_local_copy_of_the_videos_gives_the_same_values(made: Any, faces_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     for name in NAMES:
         (folder / name).write_bytes((faces_dir / name).read_bytes())
-    datasets = [
-        mien.datasets.open(serialize(config(source, str(tmp_path / name))).path)
-        for source, name in ((videos, "bucket"), (str(folder), "local"))
-    ]
+    local = serialize(config(str(folder), str(tmp_path / "local")))
+    datasets = [mien.datasets.open(report.path) for report in (made("parquet")[1], local)]
     checksums = [[row["checksums"] for row in dataset.index.to_pylist()] for dataset in datasets]
     without_ids = [[{k: v for k, v in json.loads(c).items() if k != "clip_id"} for c in column] for column in checksums]
     assert without_ids[0] == without_ids[1]

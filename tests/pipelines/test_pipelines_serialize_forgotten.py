@@ -13,7 +13,7 @@ from mien.storage.local import LocalStore
 GONE, STAYS = "quirin", "yolanda"
 
 
-@pytest.mark.parametrize("kind", ["hdf5", "parquet"])
+@pytest.mark.parametrize("kind", ["hdf5", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_the_same_command_does_not_bring_a_forgotten_subject_back(
     local_ray: None, faces_dir: Path, assets_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
