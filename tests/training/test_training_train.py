@@ -1,6 +1,8 @@
 """`mien train` on a local Ray: a run, its resume, and what is refused before a worker starts."""
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 import yaml
 
 from buckets import BUCKET
-from command_line import assert_refused, run_here
+from command_line import assert_refused, run_here, run_process, start_job
 from mien.datasets.dataset import Dataset
 from mien.errors import ConfigError, PreflightError, RefusedError, TrainingError
 from mien.models import checkpoint
@@ -78,6 +80,29 @@ def test_a_run_in_a_bucket_is_resumed_from_the_bucket(whole: Dataset, tmp_path: 
     assert difference(saved(place), saved(here.path)) == 0
     steps = [line["step"] for line in log.read(open_store(place)) if line["kind"] == "train"]
     assert steps == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_130_and_one_line_and_the_same_command_goes_on(whole: Dataset, tmp_path: Path) -> None:
+    config = changed(whole, tmp_path / "run", num_steps=100_000, checkpoints__every_steps=20)
+    (tmp_path / "train.yaml").write_text(config.to_yaml())
+    words = (str(tmp_path / "train.yaml"), "cluster.address=local", "cluster.num_cpus=2")
+    job = start_job(*words, script="train")
+    try:
+        while job.poll() is None and not checkpoint.names(LocalStore(tmp_path / "run")):
+            time.sleep(0.1)
+        job.send_signal(signal.SIGINT)
+        _, err = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    assert job.returncode == 130, err
+    assert [line for line in err.splitlines() if line.startswith("mien: ")] == [
+        "mien: interrupted; what is committed stays, the same command resumes"
+    ]
+    done = checkpoint.read(LocalStore(tmp_path / "run"), checkpoint.names(LocalStore(tmp_path / "run"))[-1]).step
+    ended = run_process("train", *words, f"num_steps={done + 5}", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["num_steps"] == done + 5
 
 
 def test_fresh_begins_anew(whole: Dataset, tmp_path: Path, local_ray: None) -> None:

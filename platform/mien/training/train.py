@@ -5,7 +5,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import ray
@@ -140,9 +141,23 @@ def _fit(job: Job, weights: bytes) -> None:
             ),
         )
         try:
-            trainer.fit()
+            _beside(trainer.fit)
         except ray.train.TrainingFailedError as error:
             raise _lost(error) from error
+
+
+def _beside(fit: Callable[[], Any]) -> None:
+    """Wait for a run in another thread: in the main one Ray takes Ctrl-C for itself, and ends without a word."""
+    ended = Future[Any]()
+
+    def run_it() -> None:
+        try:
+            ended.set_result(fit())
+        except BaseException as error:  # noqa: BLE001  raised again where it is waited for
+            ended.set_exception(error)
+
+    threading.Thread(target=run_it, daemon=True, name="mien-fit").start()
+    ended.result()
 
 
 def _lost(error: BaseException) -> MienError:
