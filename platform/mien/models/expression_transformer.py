@@ -4,6 +4,7 @@
 `SubjectInvariantTransformer` is not told: the reconstruction alone knows the subject.
 """
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -56,7 +57,7 @@ class SubjectInvariantTransformerConfig(QueryTransformerConfig):
         return SubjectInvariantTransformer(self)
 
 
-class QueryTransformer(nn.Module):
+class QueryTransformer(nn.Module, ABC):
     """One learnt query reads the patches of a face, as in DETR (Carion et al. 2020), and becomes a unit vector."""
 
     def __init__(self, config: QueryTransformerConfig, delta_std: float) -> None:
@@ -73,11 +74,11 @@ class QueryTransformer(nn.Module):
         """Positions of the backbone with the learnt offsets; gradients reach the offsets."""
         return positions + self.delta_pos_embed[0]
 
+    @abstractmethod
     def memory(
         self, tokens: Float[Tensor, "n p d"], positions: Float[Tensor, "p d"], subjects: Int64[Tensor, " n"]
     ) -> Float[Tensor, "n m d"]:
         """What the query reads; `subjects` is of no effect where the design is not told of them."""
-        raise NotImplementedError
 
     def forward(
         self,

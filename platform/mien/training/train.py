@@ -74,7 +74,7 @@ def run(config: TrainConfig, *, fresh: bool = False, take_over: bool = False) ->
     if not config.output:
         raise ConfigError("output: is required; add it to the file or as output=PLACE")
     store = open_store(config.output)
-    with lease.held(store, take_over=take_over):
+    with lease.held(store, take_over=take_over, watch=f"tensorboard --logdir {store.uri}"):
         if fresh:
             _remove(store)
         claim(config, store)
