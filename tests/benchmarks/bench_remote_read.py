@@ -19,7 +19,7 @@ from buckets import read_from
 from long_videos import LONG_S, lengthen
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
-from mien.storage.source import opened
+from mien.storage.source import Recent, opened
 from mien.storage.uri import Entry
 from mien.video.decode import Span, decode_clip
 from mien.video.probe import probe
@@ -46,9 +46,10 @@ def run() -> Iterator[dict[str, Any]]:
 
 
 def _cut(planned: Entry, spans: Sequence[Span], *, whole: bool = False) -> None:
-    """What tasks do with a source, but for the faces: each opens it for itself."""
+    """What a worker does with a source, but for the faces: it is opened for each clip."""
+    recent = Recent()
     for span in spans:
-        with opened(f"gs://{BUCKET}/{NAME}", planned, "whole" if whole else "ranges") as file:
+        with opened(f"gs://{BUCKET}/{NAME}", planned, "whole" if whole else "checked", recent) as file:
             probe(file)
             for _ in decode_clip(file, span, fps=1):
                 pass
@@ -56,6 +57,8 @@ def _cut(planned: Entry, spans: Sequence[Span], *, whole: bool = False) -> None:
 
 def _bytes(emulator: Emulator, planned: Entry) -> dict[str, Any]:
     emulator.reset_traffic()
+    with opened(f"gs://{BUCKET}/{NAME}", planned) as file:
+        probe(file)
     _cut(planned, [Span(start_s, start_s + 3) for start_s in (100, 300, 500)])
     num_bytes = read_from(emulator)[1]
     return _line("remote_read.bytes", num_bytes / planned.size_bytes, 0.15, (num_bytes, planned.size_bytes), "bytes")

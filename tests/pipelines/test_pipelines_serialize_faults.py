@@ -38,7 +38,7 @@ REQUESTS = {
 """What a request is about -> how it looks."""
 CHECKED = {"video", "plan", "record"}
 """Replies that have a sum, or are read twice; a list has none."""
-SETTINGS = ("crop.size_px=64", "min_shard_mb=0", "fetch=checked", "workers.clips_per_task=1")
+SETTINGS = ("crop.size_px=64", "min_shard_mb=0", "workers.clips_per_task=1")
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,18 @@ def test_reading_ahead_never_brings_more_than_was_read_before() -> None:
         assert recorded.num_bytes <= 2 * num_read + MIN_FETCH_BYTES
 
 
+def test_what_is_expected_comes_in_one_request_and_ends_there() -> None:
+    recorded = Recorded(64 * MB)
+    recorded.file.expect(10 * MB, 11 * MB + 100)
+    recorded.file.seek(10 * MB + 10)
+    while recorded.file.tell() < 11 * MB:
+        recorded.file.read(32_768)
+    assert recorded.requests == [(10 * MB + 10, 11 * MB + 100)]
+    recorded.file.seek(11 * MB + 100)
+    recorded.file.read(10)
+    assert recorded.num_bytes == MB + 90 + MIN_FETCH_BYTES, "what follows is as after a jump"
+
+
 def test_memory_is_bounded() -> None:
     recorded = Recorded(48 * MB)
     while recorded.file.read(MB):

@@ -33,7 +33,7 @@ from mien.video.probe import VideoInfo, probe
 _SLACK = 0.1
 """Share of a candidate that may be without a frame at its end, where frames come at uneven times."""
 
-_WAYS: dict[str, Way] = {"auto": "ranges", "ranges": "ranges", "checked": "checked", "whole": "whole"}
+_WAYS: dict[str, Way] = {"auto": "checked", "ranges": "ranges", "checked": "checked", "whole": "whole"}
 """How a video in a bucket is read, by `fetch`."""
 
 Crops = dict[int, Any]

@@ -1,16 +1,15 @@
 """A large object as a seekable file: ranges are fetched when they are read, and further ahead the longer one reads on.
 
 Made for video containers: a few boxes at the start, an index at either end, then runs of frames from where a seek led.
-No service checks a range against a checksum, so a bit that flips on the way is not seen here; TLS guards the way, and
-`fetch: whole` compares the object's own sum.
+Who knows what is read next says so (`expect`), and it comes in one request.
 """
 
 import io
 from collections import OrderedDict
 from collections.abc import Callable
 
-MIN_FETCH_BYTES = 64 << 10
-"""What one request brings at least: less costs as long as a round trip."""
+MIN_FETCH_BYTES = 8 << 10
+"""What one request brings at least: a box and its neighbours; also what FFmpeg is let read at once."""
 MAX_FETCH_BYTES = 4 << 20
 TAIL_BYTES = 256 << 10
 """What is left after a request, if it is no more than this, comes with it: an index at the end is read in one."""
@@ -18,16 +17,22 @@ MAX_KEPT_BYTES = 32 << 20
 """Bytes kept, the longest unread dropped first: the index of a film and what lies around the reader."""
 
 
+Kept = OrderedDict[int, bytes]
+"""Start of a range -> its bytes, the last read one at the end."""
+
+
 class RangeFile(io.RawIOBase):
     """A file over `fetch(start, stop) -> bytes`; `read` gives all that was asked for, short only at the end."""
 
-    def __init__(self, fetch: Callable[[int, int], bytes], size_bytes: int, name: str) -> None:
-        """Nothing is fetched yet; `name` is what messages call the file."""
+    def __init__(
+        self, fetch: Callable[[int, int], bytes], size_bytes: int, name: str, kept: Kept | None = None
+    ) -> None:
+        """Nothing is fetched yet; `name` is what messages call the file, `kept` what an earlier reader of it left."""
         self.name = name
         self._fetch, self._size = fetch, size_bytes
         self._position = self._run_start = self._run_stop = 0
-        self._kept = OrderedDict[int, bytes]()
-        """Start of a range -> its bytes, the last read one at the end."""
+        self._kept = Kept() if kept is None else kept
+        self._expected = set[tuple[int, int]]()
 
     def readable(self) -> bool:
         """Always."""
@@ -48,6 +53,10 @@ class RangeFile(io.RawIOBase):
             raise ValueError(f"{self.name}: cannot seek to {base + offset}, before the start")
         self._position = base + offset
         return self._position
+
+    def expect(self, start: int, stop: int) -> None:
+        """What will be read from `start` on goes to `stop`: it then comes in one request."""
+        self._expected.add((start, stop))
 
     def read(self, size: int | None = -1) -> bytes:
         """The next bytes."""
@@ -78,18 +87,24 @@ class RangeFile(io.RawIOBase):
         return self._kept[start][offset : offset + wanted]
 
     def _more(self, wanted: int) -> bytes:
-        """One request from the position on: as much again as was read in this run without a jump."""
+        """One request from the position on: what is expected, or as much again as was read on without being told."""
         if self._position != self._run_stop:
             self._run_start = self._position
-        ahead = min(max(self._position - self._run_start, MIN_FETCH_BYTES), MAX_FETCH_BYTES)
+        expected = self._expected_bytes()
+        ahead = expected or max(self._position - self._run_start, MIN_FETCH_BYTES)
+        stop = self._position + min(max(ahead, wanted), MAX_FETCH_BYTES)
         known = min((start for start in self._kept if start > self._position), default=self._size)
-        stop = self._position + max(ahead, min(wanted, MAX_FETCH_BYTES))
-        stop = min(self._size if self._size - stop <= TAIL_BYTES else stop, known)
+        stop = min(self._size if self._size - stop <= TAIL_BYTES and not expected else stop, known)
         data = self._fetch(self._position, stop)
         if len(data) != stop - self._position:
             raise OSError(f"{self.name}: {len(data)} bytes came instead of {stop - self._position}")
         self._run_stop = stop
+        self._run_start = stop if expected else self._run_start
         return data
+
+    def _expected_bytes(self) -> int:
+        """Bytes from the position on that were announced; 0 where none were."""
+        return max([0, *(stop - self._position for start, stop in self._expected if start <= self._position)])
 
     def _keep(self, start: int, data: bytes) -> None:
         self._kept[start] = data

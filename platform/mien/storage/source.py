@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 from mien.errors import StorageError, Unavailable
 from mien.storage.local import translated
-from mien.storage.ranges import RangeFile
+from mien.storage.ranges import Kept, RangeFile
 from mien.storage.tar import Fetch, TarReader, is_tar, split_member
 from mien.storage.uri import GCS, Entry, is_bucket
 
@@ -23,8 +23,23 @@ Way = Literal["ranges", "checked", "whole"]
 _MAX_READS = 6
 
 
+class Recent:
+    """What was read of one object, for the next who opens it: the clips of a video follow each other."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        self._key: tuple[str, int, Way] | None = None
+        self._kept = Kept()
+
+    def of(self, uri: str, generation: int, way: Way) -> Kept:
+        """The ranges that came of this object, those of any other dropped."""
+        if self._key != (uri, generation, way):
+            self._key, self._kept = (uri, generation, way), Kept()
+        return self._kept
+
+
 @contextlib.contextmanager
-def opened(uri: str, planned: Entry, way: Way = "ranges") -> Iterator[str | BinaryIO]:
+def opened(uri: str, planned: Entry, way: Way = "checked", recent: Recent | None = None) -> Iterator[str | BinaryIO]:
     """A local path, or a seekable file over an object or a member of a tar, of exactly the size and generation planned.
 
     Args:
@@ -32,6 +47,7 @@ def opened(uri: str, planned: Entry, way: Way = "ranges") -> Iterator[str | Bina
         planned: What it was, the generation being that of the tar for a member; the name is not looked at.
         way: How an object of a bucket is read; a file on a local disk is read in place. A member of a tar has no sum of
             its own: `whole` reads ranges of it, too.
+        recent: Where ranges are kept for the next call.
 
     Raises:
         StorageError: It is gone, may not be read, or has changed since; or it is a tar that could not be planned from.
@@ -51,7 +67,8 @@ def opened(uri: str, planned: Entry, way: Way = "ranges") -> Iterator[str | Bina
         place, offset = (packed.tar, packed.offset) if packed else (uri, 0)
         with _ranges(place, None if packed else planned.size_bytes, planned.generation) as fetch:
             fetch = partial(_agreed, fetch, place) if way == "checked" and is_bucket(place) else fetch
-            yield cast("BinaryIO", RangeFile(partial(_shifted, fetch, offset), planned.size_bytes, uri))
+            kept = recent.of(uri, planned.generation, way) if recent and is_bucket(place) else None
+            yield cast("BinaryIO", RangeFile(partial(_shifted, fetch, offset), planned.size_bytes, uri, kept))
 
 
 @contextlib.contextmanager
@@ -62,6 +79,7 @@ def tar_reader(uri: str, planned: Entry) -> Iterator[TarReader]:
         StorageError: It is gone, may not be read, or has changed since.
     """
     with _ranges(uri, planned.size_bytes, planned.generation) as fetch:
+        fetch = partial(_agreed, fetch, uri) if is_bucket(uri) else fetch
         yield TarReader(fetch, planned.size_bytes, uri)
 
 

@@ -6,6 +6,7 @@ Times are seconds on the container's own time line (pts times time base) and are
 """
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -14,10 +15,11 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from mien.errors import LimitExceeded, MediaError
+from mien.video import header
 from mien.video.header import IDENTITY, Matrix, missing_bytes
 from mien.video.limits import LimitsConfig, Source, media_name, open_media, reading, video_stream
 from mien.video.probe import extent
-from mien.video.reader import FAR, Picture, Reader
+from mien.video.reader import FAR, Picture, Reader, bytes_between
 
 HALF = Fraction(1, 2)
 ROUNDING_S = Fraction(1, 1_000_000)
@@ -148,6 +150,9 @@ def _decode(
     with open_media(source, limits, name) as container:
         stream = video_stream(container, limits, name)
         clips = [_Clip(position, span, fps, stream.time_base) for position, span in enumerate(spans)]
+        if not isinstance(source, str | os.PathLike):
+            for clip in clips:
+                header.expect(source, *bytes_between(stream, clip.start_pts, clip.end_pts))
         reader, upright = Reader(container, stream, limits, name), _Upright(stream)
         for clip, picture in _choose(clips, reader):
             clip.num_frames += 1

@@ -87,6 +87,13 @@ def missing_bytes(file: BinaryIO) -> int:
     return max(0, end - size)
 
 
+def expect(file: BinaryIO, start: int, stop: int) -> None:
+    """Tell a file that fetches what is read of it (`storage.ranges`) how far one will read from `start` on."""
+    announce = getattr(file, "expect", None)
+    if announce is not None:
+        announce(start, stop)
+
+
 def num_bytes(file: BinaryIO) -> int:
     """Size of a seekable file; moves its position."""
     return file.seek(0, 2)
@@ -95,7 +102,11 @@ def num_bytes(file: BinaryIO) -> int:
 def _moov(file: BinaryIO) -> tuple[int, int]:
     """Body of the first movie box, the only one that is read; empty where there is none."""
     size = num_bytes(file)
-    return next(((start, min(stop, size)) for kind, start, stop in _boxes(file, 0, size) if kind == b"moov"), (0, 0))
+    for kind, start, stop in _boxes(file, 0, size):
+        if kind == b"moov":
+            expect(file, start, min(stop, size))
+            return start, min(stop, size)
+    return 0, 0
 
 
 def _inside(file: BinaryIO, start: int, stop: int, kind: bytes, *deeper: bytes) -> Iterator[int]:

@@ -31,6 +31,8 @@ AUDIO_CODECS = (
     *("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_f32le", "pcm_u8", "pcm_mulaw", "pcm_alaw"),
 )
 
+BUFFER_BYTES = 8 << 10
+"""What FFmpeg reads at once of a file object: it may be one of a bucket, where what is asked for is fetched."""
 AV1 = ("libdav1d", "av1")
 NOT_PICTURES = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 BORDER_PX = 128
@@ -219,7 +221,7 @@ def _opened(source: Source, options: dict[str, str], limits: LimitsConfig) -> It
         file: Any = "file:" + os.path.abspath(source)  # noqa: PTH100  keeps bytes that are not UTF-8
     else:
         source.seek(0)
-        file, buffer_size = source, 1 << 16  # an object of a bucket: what is asked for is fetched
+        file, buffer_size = source, BUFFER_BYTES
     with av.open(file, "r", options=options, metadata_errors="replace", buffer_size=buffer_size) as container:
         yield container
 
