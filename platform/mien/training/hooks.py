@@ -1,17 +1,57 @@
-"""What Ray Train's controller does not do by itself: to save before a resize, and to believe that a machine is gone."""
+"""What Ray Train's controller does not do by itself: save before a resize, believe that a machine is gone, start fast."""
 
 import time
 from typing import Any
 
 import ray
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.exceptions import RayTrainError
 from ray.train.v2._internal.execution.callback import ControllerCallback, WorkerGroupCallback
 from ray.train.v2._internal.execution.context import get_train_context
+from ray.train.v2._internal.execution.preemption import PreemptionWatcher
 
 from mien.log import logger
 from mien.training.notice import HOLDING
 
 _WAIT_S = 60.0
+
+
+class Trainer(TorchTrainer):  # type: ignore[misc]
+    """Ray Train without its manager of datasets: a process that each start waits for, seconds long, and we feed none."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [hook for hook in super()._create_default_callbacks() if not isinstance(hook, DatasetsCallback)]
+
+
+class Watch(WorkerGroupCallback):  # type: ignore[misc]
+    """Tells workers that their machine is drained. Ray's own has a process for it, which slows down each start."""
+
+    def __init__(self, every_s: float) -> None:
+        """Look this often."""
+        self._every_s, self._watcher = every_s, None
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Watch the machines of these workers, from a thread of the controller."""
+        self._stop()
+        ranks, actors = dict[str, list[int]](), dict[int, Any]()
+        for worker in worker_group.get_workers():
+            actors[worker.distributed_context.world_rank] = worker.actor
+            ranks.setdefault(worker.metadata.node_id, []).append(worker.distributed_context.world_rank)
+        self._watcher = PreemptionWatcher(ranks, self._every_s, actors)
+
+    def before_worker_group_shutdown(self, worker_group: Any) -> None:  # noqa: ARG002  the name is Ray's
+        """They end."""
+        self._stop()
+
+    def after_worker_group_abort(self, worker_group_context: Any) -> None:  # noqa: ARG002  the name is Ray's
+        """They ended."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._watcher is not None:
+            self._watcher._stop_event.set()
+        self._watcher = None
 
 
 class RayNotices:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import ray
 import ray.train
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchConfig
 
 from mien.config import differing_keys
 from mien.errors import AlreadyExists, ConfigError, MienError, PreflightError, RefusedError, StorageError, TrainingError
@@ -21,7 +21,7 @@ from mien.pipelines.cluster import cause_of, is_local, session
 from mien.storage import lease
 from mien.storage.uri import Store, open_store
 from mien.training import log
-from mien.training.hooks import Handover
+from mien.training.hooks import Handover, Trainer, Watch
 from mien.training.job import Job, TrainConfig, TrainWorkersConfig
 from mien.training.prepare import prepare
 from mien.training.worker import worker
@@ -31,7 +31,7 @@ CONFIG = "config.yaml"
 _SWITCHES = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # 2 s by default: that is how long nobody sees that a worker died
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
-    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # see `hooks.Watch`
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
     "RAY_TRAIN_ENABLE_WORKER_STRUCTURED_LOGGING": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
@@ -41,6 +41,7 @@ _SWITCHES = {
 """How Ray Train runs; read when a run starts. What a user has set stays."""
 
 _RESIZE_EVERY_S = 10.0
+_LOOK_FOR_DRAINS_EVERY_S = 1.0
 _TELL_EVERY_S = 30.0
 _TIMEOUT_S = 120
 """A collective that takes longer is one that a dead machine does not answer."""
@@ -123,7 +124,7 @@ def _fit(job: Job, weights: bytes) -> None:
     config, workers = job.config, job.config.workers
     least, most = workers.bounds
     with tempfile.TemporaryDirectory(prefix="mien-train-") as folder:  # for Ray's own notes
-        trainer = TorchTrainer(
+        trainer = Trainer(
             worker,
             train_loop_config={"job": ray.put(job), "weights": ray.put(weights)},
             torch_config=TorchConfig(backend="nccl" if workers.use_gpu else "gloo", timeout_s=_TIMEOUT_S),
@@ -137,7 +138,7 @@ def _fit(job: Job, weights: bytes) -> None:
                 name="run",
                 storage_path=folder,
                 failure_config=ray.train.FailureConfig(max_failures=config.max_failures, max_preemption_failures=-1),
-                callbacks=[Handover()],
+                callbacks=[Handover(), Watch(_LOOK_FOR_DRAINS_EVERY_S)],
             ),
         )
         try:
