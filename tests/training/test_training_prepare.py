@@ -84,7 +84,7 @@ def test_tokens_that_are_computed_are_those_of_the_network(told: Path, tmp_path:
     clips = setup.reader.read([0, 1])
     assert clips.tokens is None
     assert clips.crops is not None
-    batch = Batches(job, World(), weights, None).make(clips, 0)
+    batch = Batches(job, World(), weights, None).make(clips, None)
     expected = Network(job.backbone)(clips.crops.flatten(0, 1).numpy())
     np.testing.assert_allclose(batch.tokens.flatten(0, 1).numpy(), expected, atol=1e-5)
 

@@ -84,7 +84,7 @@ def test_a_run_begins_with_another_and_does_not_need_it_to_resume(tokens: Path, 
 def test_only_what_the_objective_compares_is_read(changes: Changes, size_px: int | None, columns: set[str]) -> None:
     config = config_of("dataset", "run", changes)
     assert image_size_px(config) == size_px
-    assert {*columns_of(config)} == columns
+    assert {*columns_of(config, config.data)} == columns
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_only_what_the_objective_compares_is_read(changes: Changes, size_px: int
 def test_no_window_of_one_side_reaches_into_the_other(tokens: Path, split: dict[str, object]) -> None:
     dataset, config = open_dataset(tokens), config_of(tokens, "run", {"data.split": split})
     rows = sample_rows(dataset.index_file, subjects.read(dataset.store))
-    train_order, held_out = orders(dataset, rows, config)
+    train_order, held_out = orders(dataset, rows, config.data, config.seed)
     seen: list[set[tuple[str, float]]] = []
     for order, epochs in ((train_order, 6), (held_out, 1)):
         moments = set()
@@ -116,7 +116,7 @@ def test_an_empty_side_is_refused(tokens: Path) -> None:
     rows = sample_rows(dataset.index_file, subjects.read(dataset.store))
     config = config_of(tokens, "run", {"data.split": {"by": "source_end", "held_out": 0.001}})
     with pytest.raises(ConfigError, match=r"no sample of 20 is held out; give another share"):
-        orders(dataset, rows, config)
+        orders(dataset, rows, config.data, config.seed)
     dataset.close()
 
 
@@ -124,5 +124,5 @@ def test_a_window_is_named_by_its_clip(tokens: Path, tmp_path: Path) -> None:
     setup = set_up(job_of(tokens, tmp_path / "run"), World())
     window = setup.reader.order.at(3)
     named = setup.name_of(window)
-    assert named["clip_id"] == setup.dataset.sample(window.sample).clip_id
+    assert named["clip_id"] == open_dataset(str(tokens)).sample(window.sample).clip_id
     assert (named["start"], named["frames"]) == (window.start, window.num_frames)

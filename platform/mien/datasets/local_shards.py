@@ -1,28 +1,19 @@
-"""Shards as arrays on the local disk, mapped into memory: random windows cost a page, not a row group.
+"""Shards as arrays on the local disk: random windows cost a page, not a row group.
 
-A shard is fetched, checked, decoded once per machine and shared by all its processes; the least recently used ones go
-when the folder is full. The folder is a cache: what is lost is made again.
+A shard is fetched, checked and decoded once per machine.
 """
 
-import fcntl
-import hashlib
-import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from mien.datasets.dataset import Dataset
 from mien.datasets.frames import crop_pixels
+from mien.datasets.local_arrays import LocalArrays, Rows, begin_array
 from mien.errors import DatasetError
-from mien.storage.local import translated
-
-Rows = Mapping[str, np.ndarray]
-"""Column -> its values in all rows of a shard, mapped from disk: crops as RGB uint8 [N, size, size, 3]."""
-
-_MAX_MAPPED = 64
 
 
 class LocalShards:
@@ -37,67 +28,29 @@ class LocalShards:
             folder: On a local disk; processes of one machine may share it.
             max_bytes: Size that the folder may have; the shards in use may pass it.
         """
-        self._dataset, self._columns, self._folder, self._max_bytes = dataset, tuple(columns), folder, max_bytes
-        self._mapped = dict[str, Rows]()
-        self._turn = threading.Lock()
+        self._dataset, self._columns = dataset, tuple(columns)
         self._samples = _samples_of(dataset)
-        folder.mkdir(parents=True, exist_ok=True)
+        self._arrays = LocalArrays(folder, max_bytes)
 
     def rows(self, shard: str) -> Rows:
-        """The columns of one shard, by its name in the index.
+        """The columns of one shard, by its name in the index: crops as RGB uint8 [N, size, size, 3].
 
         Raises:
             DatasetError: A sample does not have its SHA-256, or lacks a column.
             NoSpace: The local disk is full.
         """
-        with self._turn:
-            if shard not in self._mapped:
-                while len(self._mapped) >= _MAX_MAPPED:
-                    self._mapped.pop(next(iter(self._mapped)))
-                self._mapped[shard] = self._map(shard)
-            return self._mapped[shard]
+        return self._arrays.rows(shard, {column: partial(self._write, shard, column) for column in self._columns})
 
-    def _map(self, shard: str) -> Rows:
-        stem = self._folder / hashlib.sha256(shard.encode()).hexdigest()[:24]
-        paths = {column: stem.with_suffix(f".{column}.npy") for column in self._columns}
-        with translated(self._folder), _alone(stem.with_suffix(".lock")):
-            rows = {column: self._column(shard, column, path) for column, path in paths.items()}
-            self._make_room({*paths.values()})
-            return rows
-
-    def _column(self, shard: str, column: str, path: Path) -> np.ndarray:
-        """The array in the folder; made where it is absent, or a machine that went down left a part of it."""
-        try:
-            found = _mapped(path)
-            os.utime(path)
-        except (FileNotFoundError, EOFError, ValueError):
-            return self._made(shard, column, path)
-        return found
-
-    def _made(self, shard: str, column: str, path: Path) -> np.ndarray:
-        """Copy one column sample by sample, each checked; the file has its name when it is whole.
-
-        By plain writes: a mapped file on a full disk ends the process instead of raising an error. Mapped before it has
-        its name: from then on another process may delete it to make room.
-        """
+    def _write(self, shard: str, column: str, file: BinaryIO) -> None:
+        """Copy one column sample by sample, each checked."""
         numbers = self._samples[shard]
         num_rows = max(int(self._dataset.index_file.row(number)["row_stop"]) for number in numbers)
-        draft = path.with_suffix(".draft")  # one writer at a time; what a killed one left is written over
-        try:
-            with draft.open("wb") as file:
-                for number in numbers:
-                    start, values = self._read(number, column)
-                    if not file.tell():
-                        header = {"descr": values.dtype.str, "fortran_order": False}
-                        np.lib.format.write_array_header_2_0(file, header | {"shape": (num_rows, *values.shape[1:])})
-                        first = file.tell()
-                    file.seek(first + start * values[:1].nbytes)
-                    file.write(np.ascontiguousarray(values).data)
-            found = _mapped(draft)
-            draft.replace(path)
-            return found
-        finally:
-            draft.unlink(missing_ok=True)
+        for number in numbers:
+            start, values = self._read(number, column)
+            if not file.tell():
+                first = begin_array(file, values.dtype, (num_rows, *values.shape[1:]))
+            file.seek(first + start * values[:1].nbytes)
+            file.write(np.ascontiguousarray(values).data)
 
     def _read(self, number: int, column: str) -> tuple[int, np.ndarray]:
         """First row of a sample in its shard, and its values."""
@@ -111,27 +64,6 @@ class LocalShards:
             raise ValueError(f"{column}: has values of variable length, which cannot be mapped")
         return int(sample.row["row_start"]), values
 
-    def _make_room(self, kept: set[Path]) -> None:
-        """Delete the arrays that were used least lately; who has one mapped can read it on."""
-        files = [(path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.glob("*.npy")]
-        size = sum(num_bytes for _, num_bytes, _ in files)
-        for _, num_bytes, path in sorted(files):
-            if size > self._max_bytes and path not in kept:
-                path.unlink(missing_ok=True)
-                size -= num_bytes
-
-
-def _mapped(path: Path) -> np.ndarray:
-    """An array on disk, without a copy.
-
-    Raises:
-        FileNotFoundError: It is not there.
-        EOFError: It is empty.
-        ValueError: It is no array, or shorter than its header says.
-    """
-    found: np.ndarray = np.load(path, mmap_mode="r")  # which refuses pickles
-    return found
-
 
 def _samples_of(dataset: Dataset) -> dict[str, list[int]]:
     """Shard -> rows of the index that lie in it."""
@@ -139,11 +71,3 @@ def _samples_of(dataset: Dataset) -> dict[str, list[int]]:
     for number, name in enumerate(dataset.index_file.column("file").to_pylist()):
         found.setdefault(name, []).append(number)
     return found
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process of this machine at a time; the lock goes with its holder, however that ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

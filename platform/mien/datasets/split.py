@@ -1,6 +1,7 @@
 """Which samples train and which are held out: by subject or by time, never by frame."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -36,23 +37,35 @@ def split(index: TableFile, config: SplitConfig) -> np.ndarray:
         ConfigError: One of the two sides has no sample.
     """
     parts = _by_subject(index, config) if config.by == "subject" else _by_time(index, config)
+    rule = f"split.by={config.by}, split.held_out={config.held_out:g}"
+    require_both(parts, rule, "give another share, split by the other rule, or serialize more and shorter clips")
+    return parts
+
+
+def require_both(parts: np.ndarray, rule: str, remedy: str) -> None:
+    """Refuse a rule that leaves one of the two sides without a sample.
+
+    Raises:
+        ConfigError: It does.
+    """
     for part, name in ((HELD_OUT, "held out"), (TRAIN, "left to train with")):
         if not (parts == part).any():
-            raise ConfigError(
-                f"split.by={config.by}, split.held_out={config.held_out:g}: no sample of {len(parts)} is {name}; "
-                "give another share, split by the other rule, or serialize more and shorter clips"
-            )
-    return parts
+            raise ConfigError(f"{rule}: no sample of {len(parts)} is {name}; {remedy}")
+
+
+def by_group(groups: Sequence[str], held_out: float, seed: int) -> np.ndarray:
+    """TRAIN or HELD_OUT for every sample by the group that it is of, at least one group held out: uint8 [samples]."""
+    distinct = sorted({*groups}, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    if len(distinct) < 2:
+        return np.zeros(len(groups), np.uint8)
+    chosen = {*distinct[: min(len(distinct) - 1, max(1, round(held_out * len(distinct))))]}
+    return np.array([HELD_OUT if group in chosen else TRAIN for group in groups], np.uint8)
 
 
 def _by_subject(index: TableFile, config: SplitConfig) -> np.ndarray:
     subjects, sources = (index.column(name).to_pylist() for name in ("subject", "source_uri"))
-    groups = np.array([subject or source for subject, source in zip(subjects, sources, strict=True)], dtype=object)
-    distinct = sorted({*groups}, key=lambda name: hashlib.sha256(f"{config.seed}:{name}".encode()).digest())
-    if len(distinct) < 2:
-        return np.zeros(len(groups), np.uint8)
-    chosen = {*distinct[: min(len(distinct) - 1, max(1, round(config.held_out * len(distinct))))]}
-    return np.array([HELD_OUT if group in chosen else TRAIN for group in groups], np.uint8)
+    groups = [subject or source for subject, source in zip(subjects, sources, strict=True)]
+    return by_group(groups, config.held_out, config.seed)
 
 
 def _by_time(index: TableFile, config: SplitConfig) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a model is trained on: clips of patch tokens, padded to one length."""
+"""What a model is trained on: clips of patch tokens, padded to one length, or images or embeddings one by one."""
 
 from dataclasses import dataclass
 
@@ -67,3 +67,22 @@ class Batch:
     def frame_keys(self) -> Int64[Tensor, " n"]:
         """Key of each frame, from its clip's and its place there."""
         return draws.fold(self.keys[:, None], torch.arange(self.mask.shape[1], device=self.keys.device)).flatten()
+
+
+Values = Float[Tensor, "n *dims"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """n images or embeddings, each by itself."""
+
+    values: Values
+    """Images in [-1, 1] [n, 3, s, s], or embeddings [n, d]."""
+    keys: Int64[Tensor, " n"]
+    """Of each sample at this step (`draws.keys`): timestep and noise follow from here."""
+    mask: Bool[Tensor, " n"]
+    """False for a sample that does not count."""
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """The same samples on a device."""
+        return Samples(*(tensor.to(device, non_blocking=True) for tensor in (self.values, self.keys, self.mask)))

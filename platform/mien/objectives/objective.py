@@ -1,15 +1,16 @@
 """What the trainer knows of every objective: terms by name, their weights, and how many clips each term counts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mien.config import Config
+from mien.diffusion.pacing import Progress
 from mien.losses.terms import Term
-from mien.objectives.batch import Batch
 
 Gather = Callable[[Tensor], Tensor]
 """Concatenates [b, ...] over ranks, in their order; its backward sums over ranks."""
@@ -25,8 +26,12 @@ class Outcome(NamedTuple):
 
     terms: dict[str, Term]
     """One per name of `term_names`."""
-    tokens: Float[Tensor, "b t d"]
-    """What the network says of each frame, with its gradient; arbitrary outside the mask."""
+    tokens: Float[Tensor, "b t d"] | None = None
+    """What the network says of each frame, with its gradient; arbitrary outside the mask. None where it has none."""
+    watched: Mapping[str, Term] = MappingProxyType({})
+    """Terms that are logged and not learnt from."""
+    seen: Mapping[str, Tensor] = MappingProxyType({})
+    """What `follow` wants of each sample [n]."""
 
 
 class Objective(nn.Module, ABC):
@@ -51,8 +56,26 @@ class Objective(nn.Module, ABC):
         self.term_names = tuple(type(weights).model_fields)
         self.frozen: tuple[str, ...] = ()
 
+    @property
+    def follows(self) -> bool:
+        """Whether what it asks next depends on the losses of earlier steps: it is then told of each (`follow`)."""
+        return False
+
+    def begin(self, progress: Progress) -> None:
+        """Hear how far the training is, ahead of each step."""
+
+    def follow(self, seen: Mapping[str, Tensor]) -> None:
+        """Hear the `seen` of all samples of a step [n], in their order: the same on every worker."""
+
+    def carried(self) -> dict[str, Tensor]:
+        """What it remembers of what it heard, for the checkpoint; empty where all follows from the progress."""
+        return {}
+
+    def carry_on(self, carried: Mapping[str, Tensor]) -> None:
+        """Go on from what `carried` gave."""
+
     @abstractmethod
-    def forward(self, batch: Batch, gather: Gather = from_one_rank) -> Outcome:
+    def forward(self, batch: Any, gather: Gather = from_one_rank) -> Outcome:
         """Terms of a batch.
 
         Raises:
@@ -60,7 +83,7 @@ class Objective(nn.Module, ABC):
         """
 
     @abstractmethod
-    def counts(self, batch: Batch, gather: Gather = from_one_rank) -> dict[str, Tensor]:
+    def counts(self, batch: Any, gather: Gather = from_one_rank) -> dict[str, Tensor]:
         """The counts of `forward`, without one: they follow from mask and subjects."""
 
     def weights(self, step: int, total_steps: int) -> dict[str, float]:

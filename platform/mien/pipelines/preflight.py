@@ -109,7 +109,7 @@ def _source(config: Any) -> str:
     """There is a video, and it may be listed; in a bucket, where one right is for all, it may be read as well."""
     first = require_video(config)
     if is_bucket(first.uri) and first.size_bytes and not is_tar(first.uri):  # a damaged tar has been read
-        with opened(first.uri, Entry(first.uri, first.size_bytes, first.generation)) as file:
+        with opened(first.uri, Entry(first.uri, first.size_bytes, first.generation), "ranges") as file:
             cast("BinaryIO", file).read(1)
     return _place(canonical(config.source))
 

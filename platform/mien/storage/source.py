@@ -83,15 +83,15 @@ def tar_reader(uri: str, planned: Entry) -> Iterator[TarReader]:
         yield TarReader(fetch, planned.size_bytes, uri)
 
 
-def read_small(uri: str, planned: Entry, max_bytes: int) -> bytes:
-    """All bytes of a file that lies beside a video: on a disk, in a bucket or in a tar.
+def read_small(uri: str, planned: Entry, max_bytes: int, way: Way = "checked") -> bytes:
+    """All bytes of a file such as lies beside a video: on a disk, in a bucket or in a tar.
 
     Raises:
         StorageError: As with `opened`, or it is larger than may be.
     """
     if planned.size_bytes > max_bytes:
         raise StorageError(f"{uri}: {planned.size_bytes} bytes are more than {max_bytes}; leave it out")
-    with opened(uri, planned) as file:
+    with opened(uri, planned, way) as file:
         if not isinstance(file, str):
             return file.read()
         with translated(uri):

@@ -8,6 +8,7 @@ from mien import draws
 from mien.features.registry import Resolved
 from mien.features.resize import resize
 from mien.objectives.batch import Batch
+from mien.training.augment import augment
 from mien.training.job import Job
 from mien.training.windows import Clips
 from mien.training.world import World
@@ -30,7 +31,9 @@ class Batches:
         self._network = _network(job.backbone, weights) if job.backbone is not None else None
 
     def make(self, clips: Clips, step: int | None) -> Batch:
-        """A batch of some clips; keys of dropout are those of a training step, or none."""
+        """A batch of some clips: of a training step, with its changes and keys of dropout, or as they are."""
+        if step is not None:
+            clips = augment(self._job.config.augment, clips, self._job.config.seed)
         crops = clips.crops.to(self._device, non_blocking=True) if clips.crops is not None else None
         if step is None:
             keys = torch.zeros(len(clips.windows), dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""What Ray Train's controller does not do by itself: save before a resize, believe that a machine is gone, start fast."""
+"""What Ray Train's controller does not do by itself: save before a resize, believe that a machine is gone, be quick."""
 
 import time
 from typing import Any
@@ -18,7 +18,7 @@ _WAIT_S = 60.0
 
 
 class Trainer(TorchTrainer):  # type: ignore[misc]
-    """Ray Train without its manager of datasets: a process that each start waits for, seconds long, and we feed none."""
+    """Ray Train without its manager of datasets: a process that each start waits for, and we feed none through it."""
 
     def _create_default_callbacks(self) -> list[Any]:
         return [hook for hook in super()._create_default_callbacks() if not isinstance(hook, DatasetsCallback)]
@@ -29,7 +29,8 @@ class Watch(WorkerGroupCallback):  # type: ignore[misc]
 
     def __init__(self, every_s: float) -> None:
         """Look this often."""
-        self._every_s, self._watcher = every_s, None
+        self._every_s = every_s
+        self._watcher: PreemptionWatcher | None = None
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Watch the machines of these workers, from a thread of the controller."""

@@ -1,10 +1,11 @@
 """One run: its config, and what the driver found out for the workers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from mien.config import Config
 from mien.datasets.subjects import Subjects
@@ -17,11 +18,30 @@ from mien.training.ema import EmaConfig
 from mien.training.keep import CheckpointConfig
 from mien.training.log import LogConfig
 from mien.training.optim import OptimizerConfig
+from mien.training.sample_data import CropDataConfig, ImageDataConfig
 from mien.training.validate import ValidationConfig
-from mien.training.windows import DataConfig
+from mien.training.windows import DataConfig as ClipDataConfig
 
 _NOT_IDENTITY = {"output", "cluster", "workers", "log", "checkpoints", "num_steps", "num_epochs", "max_failures"}
 """Keys that may differ when a run is resumed: they change where and how long it runs, not what a step does."""
+
+
+def _kind_of(values: Any) -> str:
+    """Clips, where it is not said."""
+    kind = values.get("kind", "clips") if isinstance(values, Mapping) else getattr(values, "kind", "clips")
+    return str(kind)
+
+
+DataConfig = Annotated[
+    Annotated[ClipDataConfig, Tag("clips")]
+    | Annotated[ImageDataConfig, Tag("images")]
+    | Annotated[CropDataConfig, Tag("crops")],
+    Discriminator(_kind_of),
+]
+"""Every kind of data."""
+
+SAMPLES_OF = {"ddpm": ("images", "crops")}
+"""Objective -> kinds of data that it learns from, where these are not clips."""
 
 
 class BatchConfig(Config):
@@ -74,14 +94,14 @@ class TrainConfig(Config):
     """One run of `mien train`."""
 
     dataset: str
-    """Dataset of `mien serialize`, a folder or gs://."""
+    """Dataset of `mien serialize`, a folder or gs://; or what else `data.kind` reads."""
     output: str = ""
     """Where checkpoints and logs go; on several machines a place that all of them see, as gs:// is."""
     objective: ObjectiveConfig = JointConfig()
     """Models and losses."""
     begin_with: str = ""
     """Checkpoint whose models this run begins with: a run, one of its checkpoints, or a .pt of the earlier tools."""
-    data: DataConfig = DataConfig()
+    data: DataConfig = ClipDataConfig()
     """What is read of the dataset."""
     augment: AugmentConfig = AugmentConfig()
     """Random changes of training clips."""
@@ -123,7 +143,12 @@ class TrainConfig(Config):
             )
         if self.batch.per_forward is not None and self.objective.kind == "face_id":
             raise ValueError("batch.per_forward: face_id compares the clips of a step with each other; leave it out")
-        if self.augment.changes_pixels and self.data.tokens == "stored":
+        kinds = SAMPLES_OF.get(self.objective.kind, ("clips",))
+        if self.data.kind not in kinds:
+            raise ValueError(f"data.kind={self.data.kind}: {self.objective.kind} learns from {' or '.join(kinds)}")
+        if self.data.kind != "clips" and self.augment != AugmentConfig():
+            raise ValueError("augment: is of clips; of images there is data.flip")
+        if self.data.kind == "clips" and self.augment.changes_pixels and self.data.tokens == "stored":
             raise ValueError("augment: changes of pixels need data.tokens=online: stored tokens do not follow them")
         return self
 
@@ -140,7 +165,7 @@ class Job:
     num_steps: int
     subjects: Subjects
     positions: np.ndarray
-    """Position embeddings of the patches: float32 [P, D]."""
+    """Position embeddings of the patches: float32 [P, D]; empty where there are none."""
     backbone: Resolved | None
     """The frozen network of online tokens."""
     facts: dict[str, Any]

@@ -16,19 +16,18 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mien.diffusion.pacing import Progress
 from mien.errors import MienError, TrainingError
 from mien.log import logger
 from mien.models import checkpoint
 from mien.models.clip_norm import fold_pending
-from mien.objectives.batch import Batch
 from mien.objectives.objective import Outcome
-from mien.training.augment import augment
 from mien.training.gradients import ExactSum
 from mien.training.notice import HOLD_S, HOLDING, Leaving, Notices
 from mien.training.optim import gradient_norm, set_rate
 from mien.training.record import Record
 from mien.training.setup import Setup
-from mien.training.windows import Clips, Step, share, steps
+from mien.training.windows import Step, share, steps
 from mien.training.world import World
 
 
@@ -91,13 +90,28 @@ class Loop:
             self._record.save(self._state, at_once=True)
         if holds:
             self._hold()
+        self._setup.objective.begin(self._progress())
         batches = [self._batch(clips) for clips in data.clips]
         counts = self._counts(batches)
         outcomes = self._step(batches, counts, data)
+        if self._setup.objective.follows:
+            self._follow(outcomes)
         self._record.after_step(self._state, [*zip(outcomes, batches, strict=True)], counts, data)
 
-    def _batch(self, clips: Clips) -> Batch:
-        return self._setup.batches.make(augment(self._config.augment, clips, self._config.seed), self._state.step)
+    def _batch(self, clips: Any) -> Any:
+        return self._setup.batches.make(clips, self._state.step)
+
+    def _progress(self) -> Progress:
+        """How far the run is; the same on every worker."""
+        step = self._state.step
+        epoch = step * self._config.batch.size // len(self._setup.reader.order)
+        return Progress(epoch, step, step / self._num_steps)
+
+    def _follow(self, outcomes: list[Outcome]) -> None:
+        """Tell the objective what all workers saw, in the order of the samples of the step."""
+        own = {name: torch.cat([outcome.seen[name] for outcome in outcomes]) for name in outcomes[0].seen}
+        parts = self._world.objects({name: values.cpu() for name, values in own.items()})
+        self._setup.objective.follow({name: torch.cat([part[name] for part in parts]) for name in own})
 
     def _agree(self, failure: MienError | None) -> list[bool]:
         """Whether any worker wishes to save, to stop until it is ended, or to give up; before one waits for another."""
@@ -106,7 +120,7 @@ class Loop:
         agreed = self._world.sum(torch.tensor(wishes, dtype=torch.float32, device=self._world.device))
         return [value > 0 for value in agreed.tolist()]
 
-    def _counts(self, batches: list[Batch]) -> dict[str, float]:
+    def _counts(self, batches: list[Any]) -> dict[str, float]:
         """Clips of every loss over all workers: what their sums are divided by."""
         objective, names = self._setup.objective, self._setup.objective.term_names
         own = torch.zeros(len(names), dtype=torch.float64, device=self._world.device)
@@ -126,7 +140,7 @@ class Loop:
         self._world.objects(None)
         HOLDING.hold(HOLD_S)
 
-    def _step(self, batches: list[Batch], counts: dict[str, float], data: Step) -> list[Outcome]:
+    def _step(self, batches: list[Any], counts: dict[str, float], data: Step) -> list[Outcome]:
         """One step of the optimiser."""
         step, objective = self._state.step, self._setup.objective
         weights = objective.weights(step, self._num_steps)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from mien.errors import MienError
 from mien.log import logger
@@ -39,7 +41,7 @@ class Pictures:
 
     def similarities(self, seen: Seen, step: int) -> None:
         """Of the held-out clips as they were validated last."""
-        clips = similarity.per_clip(seen.tokens, seen.mask)
+        clips = similarity.per_clip(seen.tokens, seen.mask) if seen.tokens is not None else []
         if not clips:
             return
         together = similarity.pooled(clips)
@@ -47,9 +49,9 @@ class Pictures:
         self._ends = [*self._ends[:1], together]
         self._draw(step, "similarity", _figure(similarity.figure, clips[:_MAX_DRAWN], step))
 
-    def grid(self, png: bytes, step: int) -> None:
+    def grid(self, name: str, png: bytes, step: int) -> None:
         """A grid of faces."""
-        self._draw(step, "reconstruction", lambda path: path.write_bytes(png))
+        self._draw(step, name, lambda path: path.write_bytes(png))
 
     def end(self, lines: Sequence[dict[str, Any]], warmup_end: int | None, step: int) -> None:
         """How similarities went, and the schedules as they were followed."""
@@ -90,7 +92,20 @@ def reconstruction_grid(joint: Joint, batch: Batch) -> bytes:
     frames = [int(mask.nonzero()[int(mask.sum()) // 2]) for mask in batch.mask[clips]]
     rows = (batch.images, made.view_as(batch.images))
     pixels = torch.cat([torch.cat([*row[clips, frames]], dim=2) for row in rows], dim=1)
-    picture = Image.fromarray((pixels * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+    return png_of(pixels)
+
+
+def tiles(images: Float[Tensor, "n c s t"], columns: int) -> bytes:
+    """PNG of images in [-1, 1], row by row; what is left of the last row stays black."""
+    rows = -(-len(images) // columns)
+    blank = torch.full((rows * columns - len(images), *images.shape[1:]), -1.0)
+    cells = torch.cat([images.float().cpu(), blank]).view(rows, columns, *images.shape[1:])
+    return png_of((cells.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2).clamp(-1, 1) + 1) / 2)
+
+
+def png_of(pixels: Float[Tensor, "c h w"]) -> bytes:
+    """PNG of one picture in [0, 1], grey or in colours."""
+    values = (pixels.expand(3, -1, -1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     data = io.BytesIO()
-    picture.save(data, "png")
+    Image.fromarray(np.ascontiguousarray(values)).save(data, "png")
     return data.getvalue()

@@ -14,11 +14,14 @@ from mien.errors import ConfigError, PreflightError
 from mien.features.network import Network
 from mien.features.registry import ExtractorConfig, Resolved, resolve
 from mien.models import checkpoint
-from mien.storage.uri import Store
+from mien.objectives.diffusion import ProcessConfig
+from mien.storage.uri import Store, canonical
 from mien.training.begin import is_seed
 from mien.training.forward import provenance_of
 from mien.training.job import Job, TrainConfig
-from mien.training.setup import columns_of, orders
+from mien.training.samples import readers
+from mien.training.setup import columns_of, open_samples, orders
+from mien.training.windows import DataConfig as ClipDataConfig
 from mien.training.windows import sample_rows
 
 
@@ -39,36 +42,71 @@ def prepare(config: TrainConfig, store: Store) -> tuple[Job, bytes]:
         CheckpointError: What the run begins with or resumes from cannot be read.
         AssetError: The weights of the frozen network cannot be had.
     """
+    if not isinstance(config.data, ClipDataConfig):
+        return _of_samples(config), b""
+    return _of_clips(config, config.data, store)
+
+
+def _of_samples(config: TrainConfig) -> Job:
+    train, _ = readers(open_samples(config), config.seed)
+    num_steps = _steps_of(config, len(train.order))
+    begin_pacing(config, len(train.order), num_steps)
+    facts = _facts(config, num_steps, canonical(config.dataset))
+    return Job(config, num_steps, Subjects({}), np.zeros((0, 0), np.float32), None, facts)
+
+
+def begin_pacing(config: TrainConfig, num_samples: int, num_steps: int) -> None:
+    """Hold the stages of a curriculum against the length of the run.
+
+    Raises:
+        ConfigError: They end before the run does.
+    """
+    if isinstance(config.objective, ProcessConfig):
+        pacing = config.objective.timesteps.build(config.objective.schedule.num_steps)
+        total = num_steps
+        if getattr(config.objective.timesteps, "unit", "step") == "epoch":
+            total = -(-num_steps * config.batch.size // num_samples)
+        try:
+            pacing.check_length(total)
+        except ValueError as error:
+            raise ConfigError(f"objective.timesteps: {error}") from None
+
+
+def _of_clips(config: TrainConfig, data: ClipDataConfig, store: Store) -> tuple[Job, bytes]:
     dataset = open_dataset(config.dataset)
     if not len(dataset):
         raise PreflightError(f"{dataset.uri}: holds no sample, only failures; see its failures.parquet")
-    _require_columns(config, dataset)
-    resolved = _extractor(config, dataset)
+    _require_columns(config, data, dataset)
+    resolved = _extractor(data, dataset)
     weights = resolved.read_weights()
     positions = Network(resolved.with_dtype("float32"), weights).positions().numpy()  # the same on every machine
     _require_sizes(config, resolved, positions)
     table = _subjects(config, store, dataset)
-    num_steps = _num_steps(config, dataset, table)
-    facts = {
-        "mien": mien.__version__,
-        "objective": config.objective.dump(),
-        "config": config.dump(),
-        "dataset": dataset.uri,
-        "subjects": table.dump(),
-        "tokens": dict(resolved.provenance),
-        "num_steps": num_steps,
-        "torch": str(torch.__version__),
-    }
-    is_online = config.data.tokens == "online"
+    num_steps = _num_steps(config, data, dataset, table)
+    own = {"subjects": table.dump(), "tokens": dict(resolved.provenance)}
+    facts = _facts(config, num_steps, dataset.uri) | own
+    is_online = data.tokens == "online"
     return Job(
         config, num_steps, table, positions, resolved if is_online else None, facts
     ), weights if is_online else b""
 
 
-def _require_columns(config: TrainConfig, dataset: Dataset) -> None:
+def _facts(config: TrainConfig, num_steps: int, dataset: str) -> dict[str, Any]:
+    """What the checkpoints of every run say."""
+    return {
+        "mien": mien.__version__,
+        "objective": config.objective.dump(),
+        "config": config.dump(),
+        "dataset": dataset,
+        "num_steps": num_steps,
+        "torch": str(torch.__version__),
+    }
+
+
+def _require_columns(config: TrainConfig, data: ClipDataConfig, dataset: Dataset) -> None:
     """The first sample stands for all: one config made them."""
     have = dataset.sample(0).columns
-    for name in columns_of(config):
+    for name in columns_of(config, data):
         if name not in have:
             advice = {
                 "feature": "serialize with features.output=patch, or set data.tokens=online with data.backbone",
@@ -77,10 +115,10 @@ def _require_columns(config: TrainConfig, dataset: Dataset) -> None:
             raise PreflightError(f"{dataset.uri}: has no column {name}; {advice.get(name, 'serialize it again')}")
 
 
-def _extractor(config: TrainConfig, dataset: Dataset) -> Resolved:
+def _extractor(data: ClipDataConfig, dataset: Dataset) -> Resolved:
     """The frozen network whose tokens are used: the one that made the stored ones, or that of the config."""
-    if config.data.tokens == "online" and config.data.backbone is not None:
-        return resolve(config.data.backbone)
+    if data.tokens == "online" and data.backbone is not None:
+        return resolve(data.backbone)
     made_by: dict[str, Any] = dict(dataset.record.get("models", {}).get("feature", {}))
     given = _MaybeFeatures.parse({"features": dataset.config.get("features")}, f"{dataset.uri}/config.yaml").features
     if given is None or given.output != "patch":
@@ -146,13 +184,17 @@ def _table_of(found: checkpoint.Checkpoint) -> Subjects:
     return Subjects.parse(found.facts.get("subjects", {"rows": {}, "next_row": 1}), found.uri)
 
 
-def _num_steps(config: TrainConfig, dataset: Dataset, table: Subjects) -> int:
+def _num_steps(config: TrainConfig, data: ClipDataConfig, dataset: Dataset, table: Subjects) -> int:
     """Steps of the run; both sides of the split must have windows, and every worker one."""
-    train, _ = orders(dataset, sample_rows(dataset.index_file, table), config)
+    train, _ = orders(dataset, sample_rows(dataset.index_file, table), data, config.seed)
     most = config.workers.bounds[1]
     if len(train) < most:
         raise ConfigError(
             f"workers.num: {most} workers, but the training side of {dataset.uri} has {len(train)} windows of "
-            f"{config.data.length} frames; use fewer workers"
+            f"{data.length} frames; use fewer workers"
         )
-    return config.num_steps or max(1, round(config.num_epochs * len(train) / config.batch.size))
+    return _steps_of(config, len(train))
+
+
+def _steps_of(config: TrainConfig, num_windows: int) -> int:
+    return config.num_steps or max(1, round(config.num_epochs * num_windows / config.batch.size))

@@ -7,19 +7,20 @@ from typing import Any
 
 import torch
 
+from mien import draws
 from mien.errors import MienError
-from mien.objectives.batch import Batch
+from mien.objectives.diffusion import Ddpm
 from mien.objectives.expression import Joint
 from mien.objectives.objective import Outcome
 from mien.training import similarity
 from mien.training.keep import Saver
 from mien.training.log import RunLog
 from mien.training.log import read as read_log
-from mien.training.pictures import Pictures, reconstruction_grid
+from mien.training.pictures import Pictures, reconstruction_grid, tiles
 from mien.training.setup import Setup
 from mien.training.state import State, require_same
 from mien.training.validate import Seen, Validator
-from mien.training.windows import Step
+from mien.training.windows import Step, share
 from mien.training.world import World
 
 _VALIDATED_AT_ONCE = 4
@@ -27,8 +28,10 @@ _VALIDATED_AT_ONCE = 4
 
 _NUM_SHOWN = 6
 """Held-out windows of the grid of reconstructions."""
+_NUM_SAMPLED, _SAMPLE_SEED = 16, 0
+"""Images of the grid of samples, and the seed of their noise: the same at every step and in every run."""
 
-Pass = tuple[Outcome, Batch]
+Pass = tuple[Outcome, Any]
 """What one forward pass made of a batch."""
 
 
@@ -118,7 +121,14 @@ class Record:
 
     def _of_tokens(self, passes: list[Pass]) -> dict[str, float]:
         """Similarity within this worker's clips of the step."""
-        clips = [clip for outcome, batch in passes for clip in similarity.per_clip(outcome.tokens, batch.mask)]
+        clips = [
+            clip
+            for outcome, batch in passes
+            if outcome.tokens is not None
+            for clip in similarity.per_clip(outcome.tokens, batch.mask)
+        ]
+        if not clips and passes[0][0].tokens is None:
+            return {}
         return {f"similarity_{key}": value for key, value in similarity.statistics(similarity.pooled(clips)).items()}
 
     def _validate(self, state: State) -> None:
@@ -130,8 +140,7 @@ class Record:
             at_once = _VALIDATED_AT_ONCE if batch.exact else batch.per_forward or batch.size
             fitting = min(batch.size, at_once * self._world.size)  # what memory is known for
             self._seen = self._validator(self._setup.objective, weights, fitting)
-            if self._pictures and self._config.log.log_media:
-                self._grid = self._reconstructed()
+            self._grid = self._made()
         finally:
             if state.ema:
                 state.ema.swap()
@@ -172,6 +181,20 @@ class Record:
         if is_new and self._pictures:
             self._draw(self._pictures, state.step)
 
+    def _made(self) -> bytes:
+        """Pictures that the model makes, the same windows or the same noise every time."""
+        objective, config = self._setup.objective, self._config.log
+        if isinstance(objective, Ddpm) and config.figures:  # of nobody, so that no one needs to be asked
+            return self._sampled(objective)
+        return self._reconstructed() if self._pictures and config.log_media else b""
+
+    def _sampled(self, objective: Ddpm) -> bytes:
+        """Samples, divided among the workers."""
+        own = share(0, _NUM_SAMPLED, self._world.rank, self._world.size)
+        keys = draws.keys(_SAMPLE_SEED, "samples", torch.arange(_NUM_SAMPLED), 0)[own.start : own.stop]
+        parts = self._world.objects(objective.sample(keys.to(self._world.device)).cpu())
+        return tiles(torch.cat(parts), _NUM_SAMPLED // 2) if self._world.is_first else b""
+
     def _reconstructed(self) -> bytes:
         """The same held-out windows every time; nothing where the objective makes no pictures."""
         objective, reader = self._setup.objective, self._setup.held_out
@@ -188,7 +211,8 @@ class Record:
         if self._seen is not None and self._config.log.figures:
             pictures.similarities(self._seen, step)
         if self._grid:
-            pictures.grid(self._grid, step)
+            name = "samples" if isinstance(self._setup.objective, Ddpm) else "reconstruction"
+            pictures.grid(name, self._grid, step)
 
     def end(self, state: State) -> None:
         """Write what is left of the last checkpoint.

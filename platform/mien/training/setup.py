@@ -2,8 +2,10 @@
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,15 +14,19 @@ from mien.datasets.dataset import Dataset, open_dataset
 from mien.datasets.local_shards import LocalShards
 from mien.datasets.split import HELD_OUT, TRAIN, split
 from mien.models import checkpoint
+from mien.objectives.diffusion import DdpmConfig
 from mien.objectives.objective import Objective
 from mien.storage.uri import Store, canonical, open_store
 from mien.training.begin import begin_with
 from mien.training.ema import Ema
-from mien.training.forward import Batches
+from mien.training.forward import DTYPES, Batches
 from mien.training.job import Job, TrainConfig
 from mien.training.order import Order, Window
+from mien.training.sample_data import SampleData
+from mien.training.samples import SampleBatches, SampleSet, readers
 from mien.training.state import State
-from mien.training.windows import Reader, SampleRows, sample_rows
+from mien.training.windows import DataConfig as ClipDataConfig
+from mien.training.windows import Reader, Reads, SampleRows, sample_rows
 from mien.training.world import World
 
 
@@ -32,16 +38,43 @@ class Setup:
     store: Store
     objective: Objective
     state: State
-    batches: Batches
-    reader: Reader
-    """Of the training windows."""
-    held_out: Reader
-    dataset: Dataset
+    feed: "Feed"
 
-    def name_of(self, window: Window) -> dict[str, str | int]:
-        """Which clip a window is of, for a message."""
-        sample = self.dataset.sample(window.sample)
-        return {"clip_id": sample.clip_id, "track": sample.track, "start": window.start, "frames": window.num_frames}
+    @property
+    def reader(self) -> Reads:
+        """Of the training windows."""
+        return self.feed.reader
+
+    @property
+    def held_out(self) -> Reads:
+        """Of the others, in a fixed order."""
+        return self.feed.held_out
+
+    @property
+    def batches(self) -> "Makes":
+        """What makes batches of what they read."""
+        return self.feed.batches
+
+    def name_of(self, window: Window) -> dict[str, Any]:
+        """Which clip or sample a window is of, for a message."""
+        return self.feed.name_of(window)
+
+
+class Makes(Protocol):
+    """Makes batches on one worker."""
+
+    def make(self, raw: Any, step: int | None) -> Any:
+        """Of a training step, with its random changes; or, without a step, of a validation."""
+
+
+@dataclass
+class Feed:
+    """Where a worker's data come from."""
+
+    reader: Reads
+    held_out: Reads
+    batches: Makes
+    name_of: Callable[[Window], dict[str, Any]]
 
 
 def set_up(job: Job, world: World, weights: bytes | None = None) -> Setup:
@@ -58,25 +91,47 @@ def set_up(job: Job, world: World, weights: bytes | None = None) -> Setup:
     """
     config = job.config
     torch.set_num_threads(max(1, int(config.workers.num_cpus)))
-    store, dataset = open_store(config.output), open_dataset(config.dataset)
+    store = open_store(config.output)
     found = checkpoint.newest(store)
     objective = build(job, resumes=found is not None).to(world.device)
     state = State(objective, config.optimizer.build(objective), Ema(config.ema, objective) if config.ema else None)
     if found is not None:
         state.restore(found)
+    feed = _clips(job, config.data, world, weights) if config.data.kind == "clips" else _samples(job, world)
+    return Setup(job, store, objective, state, feed)
+
+
+def _clips(job: Job, data: ClipDataConfig, world: World, weights: bytes | None) -> Feed:
+    config, dataset = job.config, open_dataset(job.config.dataset)
     rows = sample_rows(dataset.index_file, job.subjects)
-    shards = LocalShards(dataset, columns_of(config), shards_folder(config), config.data.cache_gb * 1e9)
-    train, held_out = orders(dataset, rows, config)
-    return Setup(
-        job,
-        store,
-        objective,
-        state,
-        Batches(job, world, weights, image_size_px(config)),
-        Reader(train, shards, rows, config.data.length),
-        Reader(held_out, shards, rows, config.data.length),
-        dataset,
+    shards = LocalShards(dataset, columns_of(config, data), shards_folder(config), data.cache_gb * 1e9)
+    train, held_out = (Reader(order, shards, rows, data.length) for order in orders(dataset, rows, data, config.seed))
+
+    def name_of(window: Window) -> dict[str, Any]:
+        sample = dataset.sample(window.sample)
+        return {"clip_id": sample.clip_id, "track": sample.track, "start": window.start, "frames": window.num_frames}
+
+    return Feed(train, held_out, Batches(job, world, weights, image_size_px(config)), name_of)
+
+
+def _samples(job: Job, world: World) -> Feed:
+    config = job.config
+    train, held_out = readers(open_samples(config), config.seed)
+    flip = getattr(config.data, "flip", 0.0)
+    return Feed(
+        train, held_out, SampleBatches(config.seed, flip, DTYPES[config.precision], world.device), train.name_of
     )
+
+
+def open_samples(config: TrainConfig) -> SampleSet:
+    """The images or embeddings of a run.
+
+    Raises:
+        MienError: They cannot be read, or do not fit the network.
+    """
+    if not isinstance(config.data, SampleData) or not isinstance(config.objective, DdpmConfig):
+        raise ValueError(f"data.kind={config.data.kind} has no samples that {config.objective.kind} learns from")
+    return config.data.open(config.dataset, config.objective.network.image_size_px, shards_folder(config))
 
 
 def build(job: Job, *, resumes: bool = False) -> Objective:
@@ -98,23 +153,22 @@ def image_size_px(config: TrainConfig) -> int | None:
     return config.objective.reconstruction.image_size_px if config.objective.kind == "joint" else None
 
 
-def columns_of(config: TrainConfig) -> tuple[str, ...]:
+def columns_of(config: TrainConfig, data: ClipDataConfig) -> tuple[str, ...]:
     """Columns of the dataset that training reads."""
-    return config.data.columns(with_images=image_size_px(config) is not None)
+    return data.columns(with_images=image_size_px(config) is not None)
 
 
-def orders(dataset: Dataset, rows: SampleRows, config: TrainConfig) -> tuple[Order, Order]:
+def orders(dataset: Dataset, rows: SampleRows, data: ClipDataConfig, seed: int) -> tuple[Order, Order]:
     """The stream of training windows, and the held-out windows in the order of the index.
 
     Raises:
         ConfigError: One of the two would be empty.
     """
-    parts = split(dataset.index_file, config.data.split)
+    parts = split(dataset.index_file, data.split)
     made = []
-    for part, seed in ((TRAIN, config.seed), (HELD_OUT, None)):
+    for part, own_seed in ((TRAIN, seed), (HELD_OUT, None)):
         frames = np.where(parts == part, rows.num_frames, 0)
-        together = config.data.shards_together
-        made.append(Order(frames, rows.shard, config.data.length, seed=seed, shards_together=together))
+        made.append(Order(frames, rows.shard, data.length, seed=own_seed, shards_together=data.shards_together))
     return made[0], made[1]
 
 

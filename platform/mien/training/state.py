@@ -9,9 +9,13 @@ from torch import nn
 from mien.errors import CheckpointError, TrainingError
 from mien.models import checkpoint
 from mien.models.checkpoint import Checkpoint
+from mien.objectives.objective import Objective
 from mien.training.ema import Ema
 from mien.training.optim import moments, remember
 from mien.training.world import World
+
+_CARRIED = "carried"
+"""Part of a checkpoint: what the objective remembers."""
 
 
 @dataclass
@@ -31,10 +35,15 @@ class State:
         }
         if self.ema:
             parts[checkpoint.EMA] = self.ema.averages
+        if carried := self._carried():
+            parts[_CARRIED] = carried
         return {
             part: {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
             for part, tensors in parts.items()
         }
+
+    def _carried(self) -> dict[str, torch.Tensor]:
+        return self.module.carried() if isinstance(self.module, Objective) else {}
 
     def facts(self) -> dict[str, Any]:
         """What is no tensor."""
@@ -51,6 +60,8 @@ class State:
             remember(self.optimizer, self.module, found.tensors(checkpoint.OPTIMIZER))
             if self.ema:
                 self.ema.load(found.tensors(checkpoint.EMA), int(found.facts["ema_updates"]))
+            if self._carried() and isinstance(self.module, Objective):
+                self.module.carry_on(found.tensors(_CARRIED))
         except KeyError as error:
             raise CheckpointError(f"{found.uri}: does not fit this run: {error} is missing or unknown") from None
         self.step = found.step

@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import Field
 
 from mien.config import Config
 from mien.losses.collapse import collapse_metrics
-from mien.objectives.batch import Batch
 from mien.objectives.objective import Objective, Outcome
 from mien.training.similarity import per_clip, pooled, statistics
-from mien.training.windows import Clips, Reader, share
+from mien.training.windows import Reads, share
 from mien.training.world import World
 
 _MAX_TOKENS = 4096
@@ -33,15 +32,15 @@ class Seen(NamedTuple):
 
     metrics: dict[str, float]
     """Over the windows of all workers."""
-    tokens: torch.Tensor
-    """Expression tokens of this worker's windows [B, T, D], on the CPU."""
+    tokens: torch.Tensor | None
+    """Expression tokens of this worker's windows [B, T, D], on the CPU; None where there are none."""
     mask: torch.Tensor
 
 
 class Validator:
     """Losses, similarities and signs of collapse on the same held-out windows every time."""
 
-    def __init__(self, reader: Reader, make: Callable[[Clips], Batch], world: World, num_windows: int) -> None:
+    def __init__(self, reader: Reads, make: Callable[[Any], Any], world: World, num_windows: int) -> None:
         """Take the held-out windows in their fixed order, and what makes batches of them."""
         self._reader, self._make, self._world, self._num_windows = reader, make, world, num_windows
 
@@ -61,9 +60,12 @@ class Validator:
         finally:
             objective.train(was_training)
         means = self._means([outcome for outcome, _ in outcomes])
-        loss = sum(weights[name] * value for name, value in means.items() if not math.isnan(value))
-        tokens = torch.cat([outcome.tokens.float().cpu() for outcome, _ in outcomes])
+        loss = sum(weights[name] * means[name] for name in weights if not math.isnan(means[name]))
         mask = torch.cat([mask for _, mask in outcomes])
+        found = [outcome.tokens.float().cpu() for outcome, _ in outcomes if outcome.tokens is not None]
+        if not found:
+            return Seen({"loss": loss, **means}, None, mask)
+        tokens = torch.cat(found)
         return Seen({"loss": loss, **means, **self._of_tokens(tokens, mask)}, tokens, mask)
 
     def _outcome(self, objective: Objective, first: int, batch: int) -> tuple[Outcome, torch.Tensor]:
@@ -76,8 +78,9 @@ class Validator:
         return objective(self._make(clips), self._world.gather), clips.mask
 
     def _means(self, outcomes: list[Outcome]) -> dict[str, float]:
-        names = list(outcomes[0].terms)
-        rows = [[torch.stack([*outcome.terms[name]]).double() for name in names] for outcome in outcomes]
+        terms = [{**outcome.terms, **outcome.watched} for outcome in outcomes]
+        names = list(terms[0])
+        rows = [[torch.stack([*each[name]]).double() for name in names] for each in terms]
         sums = self._world.sum(torch.stack([torch.stack(row) for row in rows]).sum(0)).tolist()
         return {name: value / count if count else math.nan for name, (value, count) in zip(names, sums, strict=True)}
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ _READERS = 2
 class DataConfig(Config):
     """What training reads of a dataset."""
 
+    kind: Literal["clips"] = "clips"
+    """Kind of data: windows of the clips of a dataset of `mien serialize`."""
     length: int = Field(30, ge=1, le=4096)
     """Frames of a window; 30 is a second of common video."""
     tokens: Literal["stored", "online"] = "stored"
@@ -112,6 +114,15 @@ class Reader:
         return torch.from_numpy(whole)
 
 
+class Reads(Protocol):
+    """What training reads its data from."""
+
+    order: Order
+
+    def read(self, places: Sequence[int]) -> Any:
+        """What lies at some places of the order, with `windows`, `mask` and `places()`."""
+
+
 class SampleRows(NamedTuple):
     """What reading needs to know of the samples of an index, by their rows."""
 
@@ -140,8 +151,8 @@ class Step(NamedTuple):
     """Data of one optimiser step on one worker."""
 
     number: int
-    clips: list[Clips]
-    """One for each forward pass."""
+    clips: list[Any]
+    """Clips, or samples (`samples.Raw`), of each forward pass."""
     waited_s: float
     """Time that the step waited for them."""
 
@@ -152,7 +163,7 @@ def share(step: int, batch: int, rank: int, size: int) -> range:
     return range(first + batch * rank // size, first + batch * (rank + 1) // size)
 
 
-def steps(reader: Reader, numbers: range, places: PlacesOf, read_ahead: int) -> Generator[Step]:
+def steps(reader: Reads, numbers: range, places: PlacesOf, read_ahead: int) -> Generator[Step]:
     """The data of one step after the other, some steps ahead of the one that is asked for.
 
     Args:
@@ -172,5 +183,5 @@ def steps(reader: Reader, numbers: range, places: PlacesOf, read_ahead: int) -> 
             yield Step(number, clips, time.monotonic() - started)
 
 
-def _read(reader: Reader, places: PlacesOf, number: int) -> list[Clips]:
+def _read(reader: Reads, places: PlacesOf, number: int) -> list[Any]:
     return [reader.read(part) for part in places(number)]
