@@ -62,7 +62,7 @@ def theirs() -> Callable[[int, torch.Tensor], None]:
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-5)
     ema = EMAModel(network.parameters(), decay=0.9999, use_ema_warmup=True)
 
-    def step(number: int, images: torch.Tensor) -> None:  # noqa: ARG001  its randomness has a state
+    def step(number: int, images: torch.Tensor) -> None:
         noise = torch.randn_like(images)
         t = torch.randint(0, 1000, (BATCH,))
         predicted = network(scheduler.add_noise(images, noise, t), t, return_dict=False)[0]

@@ -117,6 +117,20 @@ def test_the_best_denoiser_of_two_points_leads_to_them_in_their_shares(sampler: 
     assert stats.binomtest(int((nearest == 0).sum()), num, 0.3).pvalue > 0.01
 
 
+@pytest.mark.parametrize("sampler", [DdpmConfig(), DdimConfig(num_steps=7, eta=0.5)], ids=["ddpm", "ddim"])
+def test_who_watches_sees_every_step_and_changes_nothing(sampler: SamplerConfig) -> None:
+    start, noise = torch.randn(3, 4, dtype=torch.float64), noises(NUM_STEPS, 3, 4)
+    seen = list[tuple[int, torch.Tensor, torch.Tensor]]()
+    watched = Denoiser(network, SCHEDULE, watch=lambda *step: seen.append(step))
+    found = sampler.sample(watched, start, noise)
+    assert torch.equal(found, sampler.sample(Denoiser(network, SCHEDULE), start, noise))
+    assert [t for t, _, _ in seen] == sampler.timesteps(NUM_STEPS)
+    assert torch.equal(seen[0][1], start)
+    assert torch.allclose(seen[-1][2], found), "the last estimate is the result"
+    for t, x_t, x_0 in seen:
+        assert torch.equal(x_0, Denoiser(network, SCHEDULE).estimate(x_t, t, clip=1.0)[0])
+
+
 def test_clipped_data_take_their_noise_along() -> None:
     x_t = torch.tensor([[3.0, -0.2]], dtype=torch.float64)
     denoiser = Denoiser(lambda x, _: 10 * x, SCHEDULE, "x_0")

@@ -23,6 +23,9 @@ Network = Callable[[Tensor, Tensor], Tensor]
 StepNoise = Callable[[int], Tensor]
 """Number of a step, from 0, to standard normal noise [b, ...] that differs from step to step."""
 
+Watch = Callable[[int, Tensor, Tensor], None]
+"""Told of each step on the way: its timestep, x_t and the estimate of x_0, both [b, ...]."""
+
 
 @dataclass(frozen=True)
 class Denoiser:
@@ -31,12 +34,15 @@ class Denoiser:
     network: Network
     schedule: Schedule
     prediction: Prediction = "eps"
+    watch: Watch | None = None
 
     def estimate(self, x_t: Batch, t: int, clip: float | None = None) -> tuple[Batch, Batch]:
         """x_0, within ±clip, and the noise that is left between it and x_t."""
         steps = timesteps(t, x_t)
         x_0 = self.schedule.x_0_from(self.prediction, self.network(x_t, steps), x_t, steps)
         x_0 = x_0 if clip is None else x_0.clamp(-clip, clip)
+        if self.watch is not None:
+            self.watch(t, x_t, x_0)
         return x_0, self.schedule.eps_from(x_0, x_t, steps)
 
 
@@ -52,6 +58,10 @@ class DdpmConfig(Config):
     clip: float | None = Field(1.0, gt=0)
     """Bound of the data, on both sides of 0; null for data without one."""
 
+    def timesteps(self, total: int) -> list[int]:
+        """Timesteps that are visited, from the noisiest down: all `total` ones."""
+        return [*reversed(range(total))]
+
     @torch.no_grad()
     def sample(self, denoiser: Denoiser, start: Batch, noise: StepNoise | None = None) -> Batch:
         """Data from standard normal noise.
@@ -66,7 +76,7 @@ class DdpmConfig(Config):
         """
         noise, schedule, x = _required(noise, "ddpm"), denoiser.schedule, start
         stds = schedule.posterior_variance(self.variance).sqrt().tolist()
-        for step, t in enumerate(reversed(range(schedule.num_steps))):
+        for step, t in enumerate(self.timesteps(schedule.num_steps)):
             x_0, _ = denoiser.estimate(x, t, self.clip)
             x = schedule.posterior_mean(x_0, x, timesteps(t, x))
             if t > 0:

@@ -1,6 +1,7 @@
 """Denoising, as DDPM and its variants are trained: a network, a process, and which timesteps are drawn when."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from mien import draws
 from mien.config import Config
 from mien.diffusion.pacing import Progress
-from mien.diffusion.sampler import DdimConfig, Denoiser, SamplerConfig
+from mien.diffusion.sampler import DdimConfig, Denoiser, SamplerConfig, Watch
 from mien.diffusion.schedule import LinearScheduleConfig, Prediction, ScheduleConfig
 from mien.diffusion.timesteps import TimestepsConfig, UniformConfig
 from mien.diffusion.weighting import UnweightedConfig, WeightingConfig
@@ -59,8 +60,7 @@ class DdpmConfig(ProcessConfig):
 
     @model_validator(mode="after")
     def _sampler_fits(self) -> "DdpmConfig":
-        if isinstance(self.sampler, DdimConfig):
-            self.sampler.timesteps(self.schedule.num_steps)
+        self.sampler.timesteps(self.schedule.num_steps)
         return self
 
     def build(self) -> "Ddpm":
@@ -168,17 +168,24 @@ class Ddpm(Diffusion):
         return out
 
     @torch.no_grad()
-    def sample(self, keys: Int64[Tensor, " n"]) -> Float[Tensor, "n c s s"]:
-        """Images in [-1, 1], one per key (`draws.keys`): the same on any device, in any batch."""
-        network = self.config.network
+    def sample(
+        self, keys: Int64[Tensor, " n"], sampler: SamplerConfig | None = None, watch: Watch | None = None
+    ) -> Float[Tensor, "n c s s"]:
+        """Images in [-1, 1], one per key (`draws.keys`): the same on any device, in any batch.
+
+        Args:
+            keys: Of the noise.
+            sampler: How they are made; as the config says if None.
+            watch: Told of each step.
+        """
+        network, sampler = self.config.network, sampler or self.config.sampler
         shape = (network.in_channels, network.image_size_px, network.image_size_px)
         was_training = self.training
         self.eval()
         try:
             start = draws.normal(draws.fold(keys, 0), shape)
-            return self.config.sampler.sample(
-                self.denoiser, start, lambda step: draws.normal(draws.fold(keys, 1 + step), shape)
-            )
+            denoiser = replace(self.denoiser, watch=watch)
+            return sampler.sample(denoiser, start, lambda step: draws.normal(draws.fold(keys, 1 + step), shape))
         finally:
             self.train(was_training)
 

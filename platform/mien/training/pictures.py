@@ -1,6 +1,5 @@
 """Pictures of a run: similarities, schedules and, where faces may be shown, a fixed grid of reconstructions."""
 
-import io
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image
-from torch import Tensor
 
 from mien.errors import MienError
+from mien.evaluation.tiles import png_of
 from mien.log import logger
 from mien.models.layers import evaluation
 from mien.objectives.batch import Batch
@@ -93,19 +90,3 @@ def reconstruction_grid(joint: Joint, batch: Batch) -> bytes:
     rows = (batch.images, made.view_as(batch.images))
     pixels = torch.cat([torch.cat([*row[clips, frames]], dim=2) for row in rows], dim=1)
     return png_of(pixels)
-
-
-def tiles(images: Float[Tensor, "n c s t"], columns: int) -> bytes:
-    """PNG of images in [-1, 1], row by row; what is left of the last row stays black."""
-    rows = -(-len(images) // columns)
-    blank = torch.full((rows * columns - len(images), *images.shape[1:]), -1.0)
-    cells = torch.cat([images.float().cpu(), blank]).view(rows, columns, *images.shape[1:])
-    return png_of((cells.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2).clamp(-1, 1) + 1) / 2)
-
-
-def png_of(pixels: Float[Tensor, "c h w"]) -> bytes:
-    """PNG of one picture in [0, 1], grey or in colours."""
-    values = (pixels.expand(3, -1, -1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    data = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(values)).save(data, "png")
-    return data.getvalue()

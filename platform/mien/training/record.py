@@ -9,6 +9,7 @@ import torch
 
 from mien import draws
 from mien.errors import MienError
+from mien.evaluation.tiles import tiles
 from mien.objectives.diffusion import Ddpm
 from mien.objectives.expression import Joint
 from mien.objectives.objective import Outcome
@@ -16,7 +17,7 @@ from mien.training import similarity
 from mien.training.keep import Saver
 from mien.training.log import RunLog
 from mien.training.log import read as read_log
-from mien.training.pictures import Pictures, reconstruction_grid, tiles
+from mien.training.pictures import Pictures, reconstruction_grid
 from mien.training.setup import Setup
 from mien.training.state import State, require_same
 from mien.training.validate import Seen, Validator
