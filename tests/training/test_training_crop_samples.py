@@ -52,7 +52,7 @@ def test_of_several_neighbours_one_is_taken(tokens: Path, tmp_path: Path) -> Non
 def test_a_subject_is_on_one_side(tokens: Path, tmp_path: Path) -> None:
     samples = opened(tokens, tmp_path)
     index = open_dataset(str(tokens)).index.to_pylist()
-    subjects = np.array([index[int(row)]["subject"] for row in samples._track])
+    subjects = np.array([index[int(row)]["subject"] for row in samples.track])
     assert {*samples.parts.tolist()} == {TRAIN, HELD_OUT}
     assert not {*subjects[samples.parts == TRAIN]} & {*subjects[samples.parts == HELD_OUT]}
 

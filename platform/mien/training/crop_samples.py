@@ -27,14 +27,14 @@ class CropSamples:
         track = np.repeat(np.arange(len(counts)), counts)
         frame = (np.arange(len(track)) - np.repeat(np.cumsum(counts) - counts, counts)) * every_frames
         self._row, self._rows, self._size_px, self._local = rows.row_start[track] + frame, rows, size_px, shards
-        self._track, self._dataset = track, dataset
+        self.track, self._dataset = track, dataset
         self.shards = rows.shard[track]
         self.parts = split(dataset.index_file, rule)[track]
 
     def read(self, number: int) -> tuple[np.ndarray, bool]:
         """Pixels uint8 [s, s, 3], and whether they show a face."""
         row = int(self._row[number])
-        columns = self._local.rows(self._rows.file(int(self._track[number])))
+        columns = self._local.rows(self._rows.file(int(self.track[number])))
         crop = torch.from_numpy(np.array(columns["crop"][row]))
         if len(crop) != self._size_px:
             crop = resize(crop.permute(2, 0, 1)[None], self._size_px, "bilinear")[0].permute(1, 2, 0)
@@ -42,7 +42,7 @@ class CropSamples:
 
     def name(self, number: int) -> str:
         """Clip, track and frame."""
-        sample = self._dataset.sample(int(self._track[number]))
+        sample = self._dataset.sample(int(self.track[number]))
         return f"{sample.clip_id}, track {sample.track}, row {int(self._row[number])} of {sample.row['file']}"
 
 

@@ -25,13 +25,15 @@ from mien.pipelines.cluster import ClusterConfig, cause_of, session
 from mien.pipelines.embed import Work
 from mien.pipelines.embed import embed as over_actors
 from mien.pipelines.pools import PoolConfig
-from mien.storage.uri import canonical, open_store
-from mien.training import gather
+from mien.storage.uri import Store, canonical, open_store
+from mien.training import evaluate_samples, gather
 from mien.training.clip_tasks import NOBODY, Chosen, ClipTask, choose
 from mien.training.embedding import Arrays, Embedder, EmbeddingJob, packed, unpacked
+from mien.training.evaluate_samples import SamplesConfig, SamplesJob
 from mien.training.evaluation_files import EvaluateReport, write
 from mien.training.forward import provenance_of
 from mien.training.job import TrainConfig
+from mien.training.windows import DataConfig as ClipDataConfig
 
 FOLDER = "evaluation"
 """Below a run, where no output is given."""
@@ -50,8 +52,8 @@ class EvaluateConfig(Config):
 
     checkpoint: str = ""
     """Output of `mien train`, of which the newest checkpoint is taken, or RUN/checkpoints/step_…."""
-    dataset: str
-    """Dataset of `mien serialize`; the run's rule says which of its clips are held out."""
+    dataset: str = ""
+    """Dataset of `mien serialize`; the run's rule says which of its clips are held out. By default that of the run."""
     output: str = ""
     """Where the report goes, a folder or gs://; by default `evaluation` below the run."""
     weights: Weights = "ema"
@@ -62,6 +64,8 @@ class EvaluateConfig(Config):
     """Frames of a forward pass."""
     evaluation: EvaluationConfig = EvaluationConfig()
     """How it is measured."""
+    samples: SamplesConfig = SamplesConfig()
+    """How a model is measured that makes images of noise."""
     workers: EvaluateWorkersConfig = EvaluateWorkersConfig()
     """Who computes."""
     cluster: ClusterConfig = ClusterConfig()
@@ -120,27 +124,61 @@ def run(config: EvaluateConfig) -> EvaluateReport:
         PreflightError: It holds no face, the run's backbone cannot be had, or a worker fits on no machine.
         StorageError: The report cannot be written.
     """
-    prepared = prepare(config)
-    store = open_store(config.output or f"{prepared.found.store.uri}/{FOLDER}")
+    found = find(config)
+    store = open_store(config.output or f"{found.store.uri}/{FOLDER}")
+    trained = trained_by(found)
+    if trained.objective.kind == "ddpm":
+        return _of_images(config, found, trained, store)
+    prepared = prepare(config, found, trained)
     for note in prepared.notes():
         logger.warning("note     %s", note)
     seen, unseen = embed(config, prepared)
     return write(store, measure(config.evaluation, prepared, seen, unseen), prepared.facts())
 
 
-def prepare(config: EvaluateConfig) -> Prepared:
-    """Find checkpoint, dataset and backbone, see that they can be read, and choose clips.
+def find(config: EvaluateConfig) -> Checkpoint:
+    """The checkpoint that is measured.
 
     Raises:
-        ConfigError: No checkpoint is named.
-        CheckpointError: There is none, or it is not of `mien train`.
-        DatasetError: The dataset is unfinished or damaged.
-        PreflightError: It holds no face, or the run's backbone cannot be had.
+        ConfigError: None is named.
+        CheckpointError: There is none.
     """
     if not config.checkpoint:
         raise ConfigError("checkpoint: is required; name the output of `mien train`")
-    found = checkpoint.find(config.checkpoint)
-    trained, dataset = trained_by(found), open_dataset(config.dataset)
+    return checkpoint.find(config.checkpoint)
+
+
+def _of_images(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig, store: Store) -> EvaluateReport:
+    """Of a model that makes images."""
+    trained = trained.model_copy(update={"dataset": config.dataset or trained.dataset})
+    backbone = evaluate_samples.backbone_of(config.samples, trained)
+    notes = ["RANDOM weights of the backbone: these numbers tell little"] if backbone.config.weights == "random" else []
+    has_ema = checkpoint.EMA in found.parts
+    facts = {
+        "checkpoint": found.uri,
+        "step": found.step,
+        "weights": config.weights if has_ema else "model",
+        "objective": trained.objective.kind,
+        "dataset": canonical(trained.dataset),
+        "notes": notes,
+    }
+    for note in notes:
+        logger.warning("note     %s", note)
+    job = SamplesJob(found.uri, config.weights, trained, config.samples, backbone)
+    return evaluate_samples.run(job, facts, store, config.workers.embed, config.cluster)
+
+
+def prepare(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig) -> Prepared:
+    """Find dataset and backbone, see that they can be read, and choose clips.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or not of clips.
+        DatasetError: The dataset is unfinished or damaged.
+        PreflightError: It holds no face, or the run's backbone cannot be had.
+    """
+    if not isinstance(trained.data, ClipDataConfig):
+        raise CheckpointError(f"{found.uri}: {trained.objective.kind} is not measured by mien evaluate")
+    dataset = open_dataset(config.dataset or trained.dataset)
     load_objective(found.uri, config.weights)  # one that is damaged is told here, before any worker starts
     table = Subjects.parse(found.facts.get("subjects"), found.uri)
     chosen = choose(dataset.index_file, trained.data.split, table, config.max_frames)

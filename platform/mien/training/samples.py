@@ -58,17 +58,17 @@ class SampleReader:
         if not chosen.any():
             side = {TRAIN: "to train with", HELD_OUT: "held out"}[part]
             raise ConfigError(f"data.split: none of {len(chosen)} samples is {side}; give another share")
-        self.order, self._samples = Order(chosen, samples.shards, 1, seed=seed), samples
+        self.order, self.samples = Order(chosen, samples.shards, 1, seed=seed), samples
 
     def read(self, places: Sequence[int]) -> Raw:
         """The samples at some places."""
         windows = [self.order.at(place) for place in places]
-        values, counts = zip(*(self._samples.read(window.sample) for window in windows), strict=True)
+        values, counts = zip(*(self.samples.read(window.sample) for window in windows), strict=True)
         return Raw(windows, torch.tensor(counts), torch.from_numpy(np.stack(values)))
 
     def name_of(self, window: Window) -> dict[str, Any]:
         """Which sample a window is, for a message."""
-        return {"sample": self._samples.name(window.sample)}
+        return {"sample": self.samples.name(window.sample)}
 
 
 class SampleBatches:

@@ -1,0 +1,208 @@
+"""`mien evaluate` of a model that makes images: how far they are from held-out ones, and which are copies."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+import torch
+from pydantic import Field
+
+from mien import draws
+from mien.config import Config
+from mien.datasets.dataset import open_dataset
+from mien.errors import CheckpointError, ConfigError
+from mien.evaluation.bootstrap import NotMeasurable
+from mien.evaluation.distribution_scores import frames_of
+from mien.evaluation.generation import Frames, GenerationConfig, GenerationResult, ImageSet, measure
+from mien.evaluation.report import plain
+from mien.evaluation.tiles import tiles
+from mien.features.registry import ExtractorConfig, Resolved, resolve
+from mien.objectives.diffusion import Ddpm
+from mien.objectives.load import Weights, load_objective
+from mien.pipelines.cluster import ClusterConfig, cause_of, session
+from mien.pipelines.pools import PoolConfig
+from mien.storage.uri import Store
+from mien.training.evaluation_files import FIGURE, JSON, TABLES, EvaluateReport
+from mien.training.job import TrainConfig
+from mien.training.samples import SampleReader, readers
+from mien.training.setup import open_samples
+
+
+class SamplesConfig(GenerationConfig):
+    """How a model that makes images is measured."""
+
+    num_samples: int = Field(2000, ge=2)
+    """Images that are made, and at most as many held-out and training ones; only equal counts compare."""
+    seed: int = Field(0, ge=0, lt=2**62)
+    """Of the noise that they are made from."""
+    batch: int = Field(64, ge=1, le=4096)
+    """Images of a forward pass."""
+    backbone: ExtractorConfig | None = None
+    """Network in whose features images are compared, with `output=cls` or `mean`; by default that of the dataset."""
+
+
+@dataclass(frozen=True)
+class SamplesJob:
+    """What the worker is told."""
+
+    checkpoint: str
+    weights: Weights
+    trained: TrainConfig
+    config: SamplesConfig
+    backbone: Resolved
+
+
+class Measured(NamedTuple):
+    """What it found."""
+
+    result: GenerationResult | NotMeasurable
+    copies: bytes
+    """PNG: made images above, the nearest training images below."""
+
+
+def run(
+    job: SamplesJob, facts: dict[str, Any], store: Store, pool: PoolConfig, cluster: ClusterConfig
+) -> EvaluateReport:
+    """Make images, compare them, and write JSON, a table and a picture of the nearest training images.
+
+    Raises:
+        PreflightError: No machine has room for the worker.
+        StorageError: The report cannot be written.
+    """
+    try:
+        with session(cluster):
+            weights = ray.put(job.backbone.read_weights())
+            task = ray.remote(_measured).options(**pool.demands, max_retries=3)
+            found: Measured = ray.get(task.remote(job, weights, max(1, int(pool.num_cpus))))
+    except ray.exceptions.RayError as error:
+        raise cause_of(error) from error
+    document = {**facts, "config": job.config.dump(), "generation": plain(found.result)}
+    lines = summary(found.result)
+    store.replace(TABLES, _tables(lines, facts).encode())
+    if found.copies:
+        store.replace(FIGURE, found.copies)
+    store.replace(JSON, json.dumps(document, indent=1, allow_nan=False).encode())
+    return EvaluateReport(store.uri, document, lines)
+
+
+def backbone_of(config: SamplesConfig, trained: TrainConfig) -> Resolved:
+    """The network whose features are compared.
+
+    Raises:
+        ConfigError: None is named and the data have none, or its features are not one vector for each image.
+    """
+    given = config.backbone
+    if given is None and trained.data.kind == "crops":
+        made_by = open_dataset(trained.dataset).config.get("features")
+        given = _MaybeFeatures.parse({"features": made_by}, f"{trained.dataset}/config.yaml").features
+        given = None if given is None else given.model_copy(update={"output": "cls"})
+    if given is None:
+        raise ConfigError(
+            "samples.backbone: is required, the data have no features; e.g. samples.backbone.kind=dinov2 "
+            "samples.backbone.output=cls"
+        )
+    if given.output == "patch":
+        raise ConfigError("samples.backbone.output: must be cls or mean, one vector for each image, not patch")
+    return resolve(given)
+
+
+class _MaybeFeatures(Config):
+    """What a dataset says of its features."""
+
+    features: ExtractorConfig | None = None
+    """As in the config of `mien serialize`."""
+
+
+def _measured(job: SamplesJob, weights: bytes, num_threads: int) -> Measured:
+    """What the worker does."""
+    from mien.features.network import Network
+
+    torch.set_num_threads(num_threads)
+    objective = load_objective(job.checkpoint, job.weights).objective
+    if not isinstance(objective, Ddpm):
+        raise CheckpointError(f"{job.checkpoint}: makes no images")
+    train, held_out = readers(open_samples(job.trained), job.trained.seed)
+    num, network = job.config.num_samples, Network(job.backbone, weights)
+    sides = [_spread(reader, num) for reader in (train, held_out)]
+    seen, unseen = (
+        ImageSet(_read(reader, places, job.config.batch), _clips(reader, places))
+        for reader, places in zip((train, held_out), sides, strict=True)
+    )
+    result = measure(ImageSet(_made(objective, job.config)), unseen, seen, network, job.config)
+    return Measured(result, _copies(result, train, sides[0], objective, job.config))
+
+
+def _made(objective: Ddpm, config: SamplesConfig) -> Iterator[Frames]:
+    for keys in torch.split(_keys(config), config.batch):
+        yield frames_of(objective.sample(keys))
+
+
+def _keys(config: SamplesConfig) -> torch.Tensor:
+    return draws.keys(config.seed, "samples", torch.arange(config.num_samples))
+
+
+def _spread(reader: SampleReader, num: int) -> list[int]:
+    """Places of samples that count, spread evenly over one epoch."""
+    total = len(reader.order)
+    places = sorted({place * total // num for place in range(num)}) if total > num else [*range(total)]
+    return [place for place in places if bool(reader.read([place]).mask[0])]
+
+
+def _read(reader: SampleReader, places: list[int], batch: int) -> Iterator[Frames]:
+    for start in range(0, len(places), batch):
+        yield reader.read(places[start : start + batch]).values.numpy()
+
+
+def _clips(reader: SampleReader, places: list[int]) -> np.ndarray | None:
+    """Frames of one clip are alike; None where samples are independent."""
+    track: np.ndarray | None = getattr(reader.samples, "track", None)
+    return None if track is None else track[[reader.order.at(place).sample for place in places]]
+
+
+def _copies(
+    result: GenerationResult | NotMeasurable,
+    train: SampleReader,
+    places: list[int],
+    objective: Ddpm,
+    config: SamplesConfig,
+) -> bytes:
+    if isinstance(result, NotMeasurable) or not result.nearest:
+        return b""
+    made = objective.sample(_keys(config)[: len(result.nearest)])
+    nearest = train.read([places[neighbour.training] for neighbour in result.nearest]).values
+    return tiles(torch.cat([made, nearest.permute(0, 3, 1, 2) / 127.5 - 1]), len(made))
+
+
+def summary(result: GenerationResult | NotMeasurable) -> dict[str, str]:
+    """The headlines."""
+    if isinstance(result, NotMeasurable):
+        return {"images": f"not measurable: {result.reason}"}
+    lines = {score.name: str(score).removeprefix(f"{score.name} ") for score in _scores(result.scores)}
+    for score in _scores(result.training_scores):
+        lines[f"{score.name} of training images"] = str(score).removeprefix(f"{score.name} ")
+    if result.nearest:
+        distances = [neighbour.distance for neighbour in result.nearest]
+        lines["nearest training image"] = f"{np.median(distances):.4g} (median of {len(distances)})"
+        lines["… of held-out images"] = f"{result.held_out_to_training:.4g}"
+    return lines | {"under": str(result.scores.frechet.conditions)}
+
+
+def _scores(found: Any) -> list[Any]:
+    return [] if isinstance(found, NotMeasurable) else [found.frechet, found.kernel]
+
+
+def _tables(lines: dict[str, str], facts: dict[str, Any]) -> str:
+    rows = [f"| {name} | {value} |" for name, value in lines.items()]
+    notes = [f"- **Note:** {note}" for note in facts["notes"]]
+    about = [
+        f"- Model: {facts['objective']}, step {facts['step']}, weights `{facts['weights']}`: `{facts['checkpoint']}`",
+        f"- Dataset: `{facts['dataset']}`",
+        *notes,
+    ]
+    head = ["# Made images against held-out ones", "", *about, "", "| | value (95 % interval) |", "|---|---|"]
+    return "\n".join(
+        [*head, *rows, "", "The lower, the nearer. Picture: made images, below them the nearest of training.", ""]
+    )
