@@ -1,0 +1,273 @@
+"""Embeddings from a file of their own, `.npz` or `.parquet`, here or in a bucket: in memory, checked and divided."""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import Field, model_validator
+
+from mien.config import Config
+from mien.datasets.frames import from_arrow
+from mien.datasets.shard import readable
+from mien.datasets.split import TRAIN, by_group, require_both
+from mien.errors import ConfigError, DatasetError
+from mien.log import printable
+from mien.storage.uri import canonical, open_store
+
+_SHORTEST = 1e-12
+"""Torch makes no unit vector of a shorter one."""
+_CONVERT = 'convert it where you trust it: numpy.savez("embeddings.npz", embeddings=…, names=…, labels=…)'
+
+
+class EmbeddingSplitConfig(Config):
+    """How embeddings are divided. It follows from names or labels alone, so that every machine divides them alike."""
+
+    by: Literal["name", "label"] = "name"
+    """`name`: some rows. `label`: all rows of some labels, so that none is on both sides."""
+    held_out: float = Field(0.1, gt=0, lt=1)
+    """Share of the names or labels, at least one."""
+    seed: int = 0
+    """Which of them."""
+
+
+class EmbeddingsConfig(Config):
+    """What is read of a file; a column is an array of an `.npz`."""
+
+    column: str = "embeddings"
+    """Column of the embeddings: [n, d], or lists of one length."""
+    names_column: str = "names"
+    """Column of what rows are called; their numbers where there is none."""
+    labels_column: str = "labels"
+    """Column by which `split.by=label` divides."""
+    modality_column: str | None = None
+    """Column of the modality, where a file holds several."""
+    keep: str | None = None
+    """The modality that is kept."""
+    split: EmbeddingSplitConfig = EmbeddingSplitConfig()
+    """Which of them are held out."""
+
+    @model_validator(mode="after")
+    def _names_both(self) -> Self:
+        if (self.modality_column is None) != (self.keep is None):
+            raise ValueError("modality_column and keep go together: give both or none")
+        return self
+
+
+class Embeddings:
+    """Embeddings by their numbers, in the order of the file."""
+
+    def __init__(self, values: np.ndarray, names: Sequence[str], parts: np.ndarray) -> None:
+        """All in memory.
+
+        Args:
+            values: float32 [n, d], each finite and with a direction.
+            names: What messages call them.
+            parts: TRAIN or HELD_OUT of each, uint8 [n].
+        """
+        self.values, self.parts, self._names = values, parts, names
+        self.shards = np.zeros(len(values), np.int64)
+        """One piece: all are at hand."""
+
+    def __len__(self) -> int:
+        """On both sides."""
+        return len(self.values)
+
+    def read(self, number: int) -> tuple[np.ndarray, bool]:
+        """An embedding float32 [d]; each counts."""
+        return self.values[number], True
+
+    def name(self, number: int) -> str:
+        """As the file says."""
+        return self._names[number]
+
+    def mean(self) -> np.ndarray:
+        """Of the unit vectors of the training side: float32 [d]."""
+        chosen = self.values[self.parts == TRAIN].astype(np.float64)
+        return np.asarray((chosen / np.linalg.norm(chosen, axis=1, keepdims=True)).mean(0), np.float32)
+
+
+def open_embeddings(place: str, config: EmbeddingsConfig, embed_dim: int | None = None) -> Embeddings:
+    """Read, check and divide the embeddings of a file.
+
+    Args:
+        place: An `.npz` or `.parquet`, local or gs://.
+        config: What to read of it.
+        embed_dim: Width that they must have, if that is known.
+
+    Raises:
+        ConfigError: The file is of another kind, lacks a column or modality, has another width, or a side is empty.
+        DatasetError: It is damaged, or an embedding is not finite, is zero or has another length than others.
+        StorageError: It cannot be read.
+    """
+    columns = _columns(place, config)
+    values = _checked(np.asarray(columns[config.column]), place)
+    if embed_dim is not None and values.shape[1] != embed_dim:
+        found = values.shape[1]
+        raise ConfigError(
+            f"{place}: embeddings have {found} dimensions, not {embed_dim} as objective.network.embed_dim says; "
+            f"set it to {found}, or give embeddings of the same extractor"
+        )
+    texts = {name: _texts(column, name, place) for name, column in columns.items() if name != config.column}
+    if wrong := next((name for name, column in texts.items() if len(column) != len(values)), None):
+        raise DatasetError(f"{place}: {wrong} has {len(texts[wrong])} rows, not {len(values)} as the embeddings have")
+    kept = _kept(texts, len(values), config, place)
+    names = texts.get(config.names_column) or [f"row {number}" for number in range(len(values))]
+    names = [names[number] for number in kept]
+    groups = names if config.split.by == "name" else [texts[config.labels_column][number] for number in kept]
+    return Embeddings(values[kept], names, _parts(groups, config.split))
+
+
+def _kept(texts: Mapping[str, list[str]], num: int, config: EmbeddingsConfig, place: str) -> np.ndarray:
+    """Rows of the modality that is asked for."""
+    if config.modality_column is None:
+        return np.arange(num)
+    modality = texts[config.modality_column]
+    kept = np.array([row for row, found in enumerate(modality) if found == config.keep], np.int64)
+    if not len(kept):
+        known = ", ".join(sorted({*modality})[:5])
+        raise ConfigError(f"{place}: no row has {config.modality_column}={config.keep}; it has {known}")
+    return kept
+
+
+def _parts(groups: Sequence[str], split: EmbeddingSplitConfig) -> np.ndarray:
+    parts = by_group(groups, split.held_out, split.seed)
+    rule = f"data.split.by={split.by}, data.split.held_out={split.held_out:g}"
+    require_both(parts, rule, f"there must be two {split.by}s at least; give more embeddings, or split by another rule")
+    return parts
+
+
+def _checked(values: np.ndarray, place: str) -> np.ndarray:
+    """Embeddings as float32 [n, d]."""
+    if values.ndim != 2 or not values.size or values.dtype.kind != "f":
+        raise DatasetError(f"{place}: embeddings are {values.dtype} {list(values.shape)}, but must be floats [n, d]")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and is refused
+        values = np.ascontiguousarray(values, np.float32)
+        length = np.linalg.norm(values, axis=1)
+    for is_bad, what in (
+        (~np.isfinite(length), "NaN, infinite or too large"),
+        (length < _SHORTEST, "zero and without a direction"),
+    ):
+        if is_bad.any():
+            num, first = int(is_bad.sum()), int(is_bad.argmax())
+            raise DatasetError(
+                f"{place}: {num} of {len(values)} embeddings are {what}, first row {first}; leave them out"
+            )
+    return values
+
+
+def _texts(column: Any, name: str, place: str) -> list[str]:
+    """Names, labels or modalities, whatever type they have."""
+    values = column.astype(str).tolist() if isinstance(column, np.ndarray) else column
+    if not isinstance(values, list) or any(isinstance(value, list | None) for value in values):
+        raise DatasetError(f"{place}: {name} must hold one text or number for each row; fill in what is missing")
+    return [printable(str(value)) for value in values]
+
+
+def _columns(place: str, config: EmbeddingsConfig) -> dict[str, Any]:
+    """What the file has of the columns that are asked for.
+
+    Raises:
+        ConfigError: It is neither `.npz` nor `.parquet`, or lacks one that is needed.
+    """
+    suffix = PurePosixPath(place).suffix.lower()
+    if suffix not in _READERS:
+        raise ConfigError(
+            f"{place}: is no .npz or .parquet; a .pt, .pth, .pkl or .npy may hold a pickle, which runs code when it is "
+            f"read: {_CONVERT}"
+        )
+    folder, _, name = canonical(place).rpartition("/")
+    path = open_store(folder or "/").fetch(name)
+    needed = {config.column, config.modality_column} - {None}
+    needed |= {config.labels_column} if config.split.by == "label" else set()
+
+    def chosen(there: Sequence[str]) -> list[str]:
+        if missing := sorted(str(column) for column in needed - {*there}):
+            known = printable(", ".join(there))
+            raise ConfigError(f"{place}: has no column {missing[0]}, only {known:.200}; name another, or add it")
+        return [column for column in there if column in needed | {config.names_column}]
+
+    return _READERS[suffix](path, place, chosen)
+
+
+Chosen = Callable[[Sequence[str]], list[str]]
+"""Columns of a file to those that are read."""
+
+
+def _from_npz(path: Path, place: str, chosen: Chosen) -> dict[str, Any]:
+    """Arrays of an `.npz`; numpy refuses pickles by default."""
+    with _numpy_reads(place), path.open("rb") as file:
+        archive = np.load(file)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        return {name: archive[name] for name in chosen(archive.files)}
+
+
+@contextmanager
+def _numpy_reads(place: str) -> Iterator[None]:
+    with readable(place, "is no readable .npz"):
+        try:
+            yield
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ValueError(str(error)) from None
+        except ValueError as error:
+            if "pickle" not in str(error):
+                raise
+            what = "holds Python objects (a pickle, or rows of several lengths), which run code when they are read"
+            raise DatasetError(f"{place}: {what}; {_CONVERT}") from None
+
+
+def _from_parquet(path: Path, place: str, chosen: Chosen) -> dict[str, Any]:
+    """Columns of a Parquet file: lists and tensors as [n, d], others as lists."""
+    with readable(place, "is no readable Parquet file"):
+        file = pq.ParquetFile(path)
+        names = chosen(file.schema_arrow.names)
+        for name in names:
+            _require_kind(file.schema_arrow.field(name).type, f"{place}: column {printable(name)}")
+        table = file.read(names)
+        table.validate(full=True)  # a damaged file may hold offsets that lead out of its buffers
+        return {name: _plain(table[name], place) for name in names}
+
+
+def _require_kind(kind: pa.DataType, what: str) -> None:
+    """Types that no code of others reads: Ray's own tensors are unpickled when they are looked at."""
+    is_plain = isinstance(kind, pa.FixedShapeTensorType) or _is_list_of_floats(kind)
+    if not is_plain and (isinstance(kind, pa.BaseExtensionType) or pa.types.is_nested(kind)):
+        raise DatasetError(f"{what} is {kind}; give lists of floats or tensors of one shape, or one text for each row")
+
+
+def _is_list_of_floats(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and pa.types.is_floating(kind.value_type))
+
+
+def _plain(column: pa.ChunkedArray, place: str) -> Any:
+    if isinstance(column.type, pa.FixedShapeTensorType) or _is_list_of_floats(column.type):
+        return _matrix(column, place)
+    return column.to_pylist()
+
+
+def _matrix(column: pa.ChunkedArray, place: str) -> np.ndarray:
+    """[n, d] of a column of lists or tensors."""
+    if column.null_count:
+        raise DatasetError(f"{place}: {column.null_count} of {len(column)} embeddings are missing; leave such rows out")
+    if isinstance(column.type, pa.FixedShapeTensorType):
+        return np.asarray(from_arrow(column))
+    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
+    if len(lengths) > 1:
+        raise DatasetError(
+            f"{place}: embeddings have {min(lengths)} to {max(lengths)} dimensions; make them one length"
+        )
+    flat = pc.list_flatten(column)
+    if flat.null_count:
+        raise DatasetError(f"{place}: {flat.null_count} numbers of the embeddings are missing; leave such rows out")
+    return np.asarray(flat.to_numpy()).reshape(len(column), -1)
+
+
+_READERS = {".npz": _from_npz, ".parquet": _from_parquet}
