@@ -89,6 +89,10 @@ class EmbeddingBridge(Diffusion):
             )
         self.mean.copy_(mean)
 
+    def look_at(self, samples: Any) -> None:
+        """Take the mean of the training side (`datasets.embeddings`)."""
+        self.set_mean(torch.from_numpy(samples.mean()))
+
     def forward(self, batch: Samples, gather: Gather = from_one_rank) -> Outcome:
         """Errors of the predictions, of embeddings as an extractor gives them.
 

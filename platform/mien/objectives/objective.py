@@ -56,6 +56,9 @@ class Objective(nn.Module, ABC):
         self.term_names = tuple(type(weights).model_fields)
         self.frozen: tuple[str, ...] = ()
 
+    def look_at(self, samples: Any) -> None:
+        """See what it will be trained on, once, before the first step of a run."""
+
     @property
     def follows(self) -> bool:
         """Whether what it asks next depends on the losses of earlier steps: it is then told of each (`follow`)."""

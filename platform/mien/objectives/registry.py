@@ -4,13 +4,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from mien.objectives.bridge import EmbeddingBridgeConfig
 from mien.objectives.diffusion import DdpmConfig
 from mien.objectives.expression import JointConfig
 from mien.objectives.face_id import FaceIdConfig
 from mien.objectives.objective import Objective
 from mien.objectives.prediction import PredictionConfig
 
-ObjectiveConfig = Annotated[JointConfig | PredictionConfig | FaceIdConfig | DdpmConfig, Field(discriminator="kind")]
+ObjectiveConfig = Annotated[
+    JointConfig | PredictionConfig | FaceIdConfig | DdpmConfig | EmbeddingBridgeConfig, Field(discriminator="kind")
+]
 """Every kind of objective."""
 
 

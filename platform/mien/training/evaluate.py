@@ -26,9 +26,10 @@ from mien.pipelines.embed import Work
 from mien.pipelines.embed import embed as over_actors
 from mien.pipelines.pools import PoolConfig
 from mien.storage.uri import Store, canonical, open_store
-from mien.training import evaluate_samples, gather
+from mien.training import evaluate_bridge, evaluate_samples, gather
 from mien.training.clip_tasks import NOBODY, Chosen, ClipTask, choose
 from mien.training.embedding import Arrays, Embedder, EmbeddingJob, packed, unpacked
+from mien.training.evaluate_bridge import PairsConfig
 from mien.training.evaluate_samples import SamplesConfig, SamplesJob
 from mien.training.evaluation_files import EvaluateReport, write
 from mien.training.forward import provenance_of
@@ -66,6 +67,8 @@ class EvaluateConfig(Config):
     """How it is measured."""
     samples: SamplesConfig = SamplesConfig()
     """How a model is measured that makes images of noise."""
+    bridging: PairsConfig = PairsConfig()
+    """How a bridge between embeddings is measured."""
     workers: EvaluateWorkersConfig = EvaluateWorkersConfig()
     """Who computes."""
     cluster: ClusterConfig = ClusterConfig()
@@ -129,7 +132,10 @@ def run(config: EvaluateConfig) -> EvaluateReport:
     trained = trained_by(found)
     if trained.objective.kind == "ddpm":
         return _of_images(config, found, trained, store)
-    prepared = prepare(config, found, trained)
+    if trained.objective.kind == "bridge":
+        facts = _facts_of(config, found, trained)
+        return evaluate_bridge.run(config.bridging, found.uri, config.weights, facts, store)
+    prepared = prepare(config)
     for note in prepared.notes():
         logger.warning("note     %s", note)
     seen, unseen = embed(config, prepared)
@@ -153,31 +159,38 @@ def _of_images(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig, 
     trained = trained.model_copy(update={"dataset": config.dataset or trained.dataset})
     backbone = evaluate_samples.backbone_of(config.samples, trained)
     notes = ["RANDOM weights of the backbone: these numbers tell little"] if backbone.config.weights == "random" else []
-    has_ema = checkpoint.EMA in found.parts
-    facts = {
-        "checkpoint": found.uri,
-        "step": found.step,
-        "weights": config.weights if has_ema else "model",
-        "objective": trained.objective.kind,
-        "dataset": canonical(trained.dataset),
-        "notes": notes,
-    }
+    facts = _facts_of(config, found, trained) | {"notes": notes}
     for note in notes:
         logger.warning("note     %s", note)
     job = SamplesJob(found.uri, config.weights, trained, config.samples, backbone)
     return evaluate_samples.run(job, facts, store, config.workers.embed, config.cluster)
 
 
-def prepare(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig) -> Prepared:
-    """Find dataset and backbone, see that they can be read, and choose clips.
+def _facts_of(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig) -> dict[str, Any]:
+    """What the numbers of samples are about."""
+    return {
+        "checkpoint": found.uri,
+        "step": found.step,
+        "weights": config.weights if checkpoint.EMA in found.parts else "model",
+        "objective": trained.objective.kind,
+        "dataset": canonical(trained.dataset),
+        "notes": [],
+    }
+
+
+def prepare(config: EvaluateConfig) -> Prepared:
+    """Find checkpoint, dataset and backbone, see that they can be read, and choose clips.
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or not of clips.
+        ConfigError: No checkpoint is named.
+        CheckpointError: There is none, or it is not of `mien train`, or not of clips.
         DatasetError: The dataset is unfinished or damaged.
         PreflightError: It holds no face, or the run's backbone cannot be had.
     """
+    found = find(config)
+    trained = trained_by(found)
     if not isinstance(trained.data, ClipDataConfig):
-        raise CheckpointError(f"{found.uri}: {trained.objective.kind} is not measured by mien evaluate")
+        raise CheckpointError(f"{found.uri}: {trained.objective.kind} is not measured by clips")
     dataset = open_dataset(config.dataset or trained.dataset)
     load_objective(found.uri, config.weights)  # one that is damaged is told here, before any worker starts
     table = Subjects.parse(found.facts.get("subjects"), found.uri)

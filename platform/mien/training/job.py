@@ -18,7 +18,7 @@ from mien.training.ema import EmaConfig
 from mien.training.keep import CheckpointConfig
 from mien.training.log import LogConfig
 from mien.training.optim import OptimizerConfig
-from mien.training.sample_data import CropDataConfig, ImageDataConfig
+from mien.training.sample_data import CropDataConfig, EmbeddingDataConfig, ImageDataConfig
 from mien.training.validate import ValidationConfig
 from mien.training.windows import DataConfig as ClipDataConfig
 
@@ -35,12 +35,13 @@ def _kind_of(values: Any) -> str:
 DataConfig = Annotated[
     Annotated[ClipDataConfig, Tag("clips")]
     | Annotated[ImageDataConfig, Tag("images")]
-    | Annotated[CropDataConfig, Tag("crops")],
+    | Annotated[CropDataConfig, Tag("crops")]
+    | Annotated[EmbeddingDataConfig, Tag("embeddings")],
     Discriminator(_kind_of),
 ]
 """Every kind of data."""
 
-SAMPLES_OF = {"ddpm": ("images", "crops")}
+SAMPLES_OF = {"ddpm": ("images", "crops"), "bridge": ("embeddings",)}
 """Objective -> kinds of data that it learns from, where these are not clips."""
 
 

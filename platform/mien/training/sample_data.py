@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from mien.config import Config
+from mien.datasets.embeddings import EmbeddingsConfig, open_embeddings
 from mien.datasets.images import ImagesConfig, open_images
 from mien.datasets.split import SplitConfig
 from mien.training.crop_samples import open_crops
@@ -50,4 +51,18 @@ class CropDataConfig(Config):
         return open_crops(place, self.split, self.every_frames, size_px, folder, self.cache_gb * 1e9)
 
 
-SampleData = ImageDataConfig | CropDataConfig
+class EmbeddingDataConfig(EmbeddingsConfig):
+    """Embeddings; `dataset` is an .npz or a Parquet of them, here or in a bucket."""
+
+    kind: Literal["embeddings"] = "embeddings"
+    """Kind of data."""
+    read_ahead: int = Field(2, ge=1, le=64)
+    """Steps whose data are read before they are needed."""
+
+    def open(self, place: str, embed_dim: int, folder: Path) -> SampleSet:
+        """All of them, in memory."""
+        del folder
+        return open_embeddings(place, self, embed_dim)
+
+
+SampleData = ImageDataConfig | CropDataConfig | EmbeddingDataConfig

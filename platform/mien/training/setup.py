@@ -14,6 +14,8 @@ from mien.datasets.dataset import Dataset, open_dataset
 from mien.datasets.local_shards import LocalShards
 from mien.datasets.split import HELD_OUT, TRAIN, split
 from mien.models import checkpoint
+from mien.models.unet import UnetConfig
+from mien.objectives.bridge import EmbeddingBridgeConfig
 from mien.objectives.diffusion import DdpmConfig
 from mien.objectives.objective import Objective
 from mien.storage.uri import Store, canonical, open_store
@@ -23,7 +25,7 @@ from mien.training.forward import DTYPES, Batches
 from mien.training.job import Job, TrainConfig
 from mien.training.order import Order, Window
 from mien.training.sample_data import SampleData
-from mien.training.samples import SampleBatches, SampleSet, readers
+from mien.training.samples import SampleBatches, SampleReader, SampleSet, readers
 from mien.training.state import State
 from mien.training.windows import DataConfig as ClipDataConfig
 from mien.training.windows import Reader, Reads, SampleRows, sample_rows
@@ -98,6 +100,8 @@ def set_up(job: Job, world: World, weights: bytes | None = None) -> Setup:
     if found is not None:
         state.restore(found)
     feed = _clips(job, config.data, world, weights) if config.data.kind == "clips" else _samples(job, world)
+    if found is None and isinstance(feed.reader, SampleReader):
+        objective.look_at(feed.reader.samples)
     return Setup(job, store, objective, state, feed)
 
 
@@ -129,9 +133,11 @@ def open_samples(config: TrainConfig) -> SampleSet:
     Raises:
         MienError: They cannot be read, or do not fit the network.
     """
-    if not isinstance(config.data, SampleData) or not isinstance(config.objective, DdpmConfig):
+    if not isinstance(config.data, SampleData) or not isinstance(config.objective, DdpmConfig | EmbeddingBridgeConfig):
         raise ValueError(f"data.kind={config.data.kind} has no samples that {config.objective.kind} learns from")
-    return config.data.open(config.dataset, config.objective.network.image_size_px, shards_folder(config))
+    network = config.objective.network
+    size = network.image_size_px if isinstance(network, UnetConfig) else network.embed_dim
+    return config.data.open(config.dataset, size, shards_folder(config))
 
 
 def build(job: Job, *, resumes: bool = False) -> Objective:
