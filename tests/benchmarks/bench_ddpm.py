@@ -21,7 +21,6 @@ from mien.training.ema import Ema, EmaConfig
 from mien.training.optim import OptimizerConfig, gradient_norm, set_rate
 
 BATCH, SIDE_PX, TURNS = 4, 64, 3
-NUM_SAMPLED, SAMPLE_STEPS = 4, 50
 ATTENTION = (False, False, True, False)
 
 
@@ -79,9 +78,8 @@ def run() -> Iterator[dict[str, Any]]:
     """Seconds of a step, ours over theirs; and what a sampled image takes."""
     torch.set_num_threads(os.cpu_count() or 1)
     images = torch.rand(BATCH, 3, SIDE_PX, SIDE_PX) * 2 - 1
-    steps = {"ours": ours(), "other": theirs()}
-    took = in_turn({name: lambda step=step: step(0, images) for name, step in steps.items()}, TURNS)
-    mine, other = took["ours"], took["other"]
+    own, others = ours(), theirs()
+    mine, other = in_turn(lambda: own(0, images), lambda: others(0, images), TURNS)
     yield {
         "bench": "ddpm.step", "ratio": mine / other, "bound": 0.9, "better": "lower", "ours": mine, "other": other,
         "unit": "s",

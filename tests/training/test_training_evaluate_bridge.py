@@ -74,12 +74,13 @@ def test_the_mean_of_the_training_side_is_in_the_checkpoint(run: str, files: tup
 def test_a_bridge_is_judged_beside_its_controls_and_what_learns_from_pairs(
     run: str, files: tuple[str, str], tmp_path: Path
 ) -> None:
-    bridging = {"source": files[0], "target": files[1], "fit": {"num_steps": 50}}
+    bridging = {"source": files[0], "target": files[1], "others": [run], "fit": {"num_steps": 50}}
     config = EvaluateConfig.parse({"checkpoint": run, "output": str(tmp_path), "bridging": bridging}, "test")
     report = evaluate.run(config)
     assert report.summary["bridge"].startswith("helps: ")
     assert report.summary["linear map"].startswith("helps: ")
     assert not report.summary["noise"].startswith("helps")
+    assert report.summary["bridge 2 (residual_mlp)"] == report.summary["bridge"]
     assert report.document["modality"] == "text"
     assert "trained on text" in (tmp_path / "evaluation.md").read_text()
 

@@ -1,6 +1,8 @@
 """`mien evaluate` of a bridge: does it bring embeddings of one modality nearer to another, and what else would."""
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ class PairsConfig(BridgingConfig):
     `names_column` is the column of the labels."""
     target_columns: EmbeddingsConfig = EmbeddingsConfig()
     """What is read of the target."""
+    others: tuple[str, ...] = ()
+    """Checkpoints of further bridges that are judged beside this one, of another network or modality, say."""
     fit: FitConfig = FitConfig()
     """How the alternatives are fitted, which learn from pairs: a linear map, a projection, an adapter."""
 
@@ -42,13 +46,15 @@ def run(config: PairsConfig, place: str, weights: Weights, facts: dict[str, Any]
         DatasetError: A file is damaged.
         StorageError: The report cannot be written.
     """
-    objective = load_objective(place, weights).objective
-    if not isinstance(objective, EmbeddingBridge):
-        raise CheckpointError(f"{place}: is no bridge")
-    training, held_out = pairs(config, objective.config.network.embed_dim)
-    report = judge(held_out, training, translators(objective, training, config.fit), config)
-    document = {**facts, "modality": objective.config.modality, "bridging": plain(report)}
-    about = [f"- Bridge: step {facts['step']} of `{facts['checkpoint']}`, trained on {objective.config.modality}"]
+    bridges = [_loaded(each, weights) for each in (place, *config.others)]
+    own = bridges[0].config
+    training, held_out = pairs(config, own.network.embed_dim)
+    report = judge(held_out, training, translators(bridges, training, config.fit), config)
+    document = {**facts, "modality": own.modality, "network": own.network.kind, "bridging": plain(report)}
+    about = [
+        f"- Bridge: {own.network.kind}, step {facts['step']} of `{facts['checkpoint']}`, trained on {own.modality}"
+    ]
+    about += [f"- Bridge {number}: `{other}`" for number, other in enumerate(config.others, start=2)]
     about += [f"- From `{config.source}` to `{config.target}`", *(f"- **Note:** {note}" for note in facts["notes"])]
     text = "\n".join(["# From one modality to another", "", *about, "", markdown(report), ""])
     store.replace(TABLES, text.encode())
@@ -87,11 +93,25 @@ def _answers(source: Embeddings, target: Embeddings, config: PairsConfig) -> tor
     return torch.tensor([rows[name] for name in names])
 
 
-def translators(bridge: EmbeddingBridge, training: TrainingPairs, fit: FitConfig) -> list[Translator]:
-    """The bridge, which knows the target alone, and what learns from pairs."""
+def _loaded(place: str, weights: Weights) -> EmbeddingBridge:
+    objective = load_objective(place, weights).objective
+    if not isinstance(objective, EmbeddingBridge):
+        raise CheckpointError(f"{place}: is no bridge")
+    return objective
+
+
+def translators(bridges: Sequence[EmbeddingBridge], training: TrainingPairs, fit: FitConfig) -> list[Translator]:
+    """Bridges, which know the target alone, and what learns from pairs."""
     mean = training.means[0]
-    led = Translator("bridge", lambda x: bridge.translate(x, mean, "raw"), bridge.config.modality)
-    return [led, linear_map(training), learned_projection(training, fit), adapter(training, fit)]
+    led = [
+        Translator(
+            "bridge" if number == 1 else f"bridge {number} ({bridge.config.network.kind})",
+            partial(bridge.translate, source_mean=mean, frame="raw"),
+            bridge.config.modality,
+        )
+        for number, bridge in enumerate(bridges, start=1)
+    ]
+    return [*led, linear_map(training), learned_projection(training, fit), adapter(training, fit)]
 
 
 def summary(report: BridgingReport) -> dict[str, str]:
