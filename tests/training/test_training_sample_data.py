@@ -74,6 +74,8 @@ def trained(values: TrainConfig) -> dict[str, torch.Tensor]:
 
 def test_a_run_on_images_leaves_samples_errors_by_band_and_a_checkpoint(images: Path, tmp_path: Path) -> None:
     trained(config(images, tmp_path / "run"))
+    trained_lines = [line for line in log.read(open_store(str(tmp_path / "run"))) if line["kind"] == "train"]
+    assert [line["stage"] for line in trained_lines] == ["coarse"] * 4 + ["stage2"] * 2, "14 images, 4 a step"
     lines = [line for line in log.read(open_store(str(tmp_path / "run"))) if line["kind"] == "validation"]
     assert [line["step"] for line in lines] == [3, 6]
     assert {"error", "error_1_of_4", "error_4_of_4"} <= lines[0].keys()

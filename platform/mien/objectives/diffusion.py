@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -95,6 +95,10 @@ class Diffusion(Objective):
     def stage(self) -> str:
         """Name of the stage that training is in."""
         return self._stage.name
+
+    def told(self) -> dict[str, Any]:
+        """The stage."""
+        return {"stage": self.stage}
 
     def follow(self, seen: Mapping[str, Tensor]) -> None:
         """Tell the pacing."""

@@ -67,6 +67,10 @@ class Objective(nn.Module, ABC):
     def begin(self, progress: Progress) -> None:
         """Hear how far the training is, ahead of each step."""
 
+    def told(self) -> dict[str, Any]:
+        """What a line of the log says of it, besides losses."""
+        return {}
+
     def follow(self, seen: Mapping[str, Tensor]) -> None:
         """Hear the `seen` of all samples of a step [n], in their order: the same on every worker."""
 

@@ -115,6 +115,7 @@ class Record:
                 "gradient_norm": self.gradient_norm,
                 "epoch": state.step * self._config.batch.size / len(self._setup.reader.order),
                 **self._pace.told(),
+                **self._setup.objective.told(),
                 **self._of_tokens(passes),
             }
             self._log.write(state.step, "train", values)

@@ -38,7 +38,7 @@ class State:
         if carried := self._carried():
             parts[_CARRIED] = carried
         return {
-            part: {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+            part: {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
             for part, tensors in parts.items()
         }
 
