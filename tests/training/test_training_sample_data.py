@@ -13,6 +13,7 @@ from mien.errors import ConfigError
 from mien.models import checkpoint
 from mien.objectives.diffusion import Ddpm
 from mien.objectives.load import load_objective
+from mien.storage.local import LocalStore
 from mien.storage.uri import open_store
 from mien.training import log
 from mien.training.job import TrainConfig
@@ -20,7 +21,8 @@ from mien.training.notice import NoNotices
 from mien.training.prepare import prepare
 from mien.training.worker import work
 from mien.training.world import World
-from training_runs import make_tokens
+from training_runs import Team, difference, make_tokens, saved, train
+from training_runs import trained as run_job
 
 STAGES = [{"length": 1, "t_min": 0.5, "name": "coarse"}, {"length": 9}]
 DDPM: dict[str, Any] = {
@@ -91,6 +93,32 @@ def test_a_run_that_goes_on_ends_as_one_that_never_stopped(images: Path, tmp_pat
     trained(config(images, tmp_path / "parts", num_steps=4))
     resumed = trained(config(images, tmp_path / "parts"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    "timesteps",
+    [{"kind": "task_difficulty", "num_clusters": 4, "patience": 1}, {"kind": "loss_aware", "history": 1}],
+    ids=lambda given: given["kind"],
+)
+def test_stages_that_follow_losses_are_the_same_on_two_workers_and_after_a_stop(
+    team: Team, images: Path, tmp_path: Path, timesteps: dict[str, Any]
+) -> None:
+    """Exactly the same weights, so the same timesteps: the losses of all samples are heard everywhere, in one order."""
+    objective = DDPM["objective"] | {"schedule": {"kind": "linear", "num_steps": 8}, "timesteps": timesteps}
+    batch = {"size": 4, "exact": True}
+    jobs = [
+        prepare(config(images, tmp_path / name, objective=objective, batch=batch, num_steps=num), LocalStore(tmp_path))[
+            0
+        ]
+        for name, num in (("one", 12), ("two", 6), ("two", 12))
+    ]
+    train(jobs[0])
+    assert team(2, run_job, jobs[1]) == [6, 6]
+    train(jobs[2])
+    one, two = saved(tmp_path / "one"), saved(tmp_path / "two")
+    assert any(name.startswith("carried/") for name in one)
+    assert difference(one, two) == 0
+    assert len({line["stage"] for line in log.read(open_store(str(tmp_path / "one"))) if line["kind"] == "train"}) > 1
 
 
 def test_faces_of_a_dataset_are_images_too(tmp_path: Path) -> None:
