@@ -1,6 +1,7 @@
 """What the controller of Ray Train is taught: with its own classes where they are plain, on a real cluster (slow)."""
 
 import random
+import socket
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 from ray.exceptions import ActorDiedError
+from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 from ray.train.v2._internal.execution.scaling_policy import ResizeDecision
 from ray.train.v2._internal.execution.worker_group.poll import WorkerGroupPollStatus, WorkerStatus
 
 from mien.errors import DatasetError
-from mien.training.hooks import Handover
+from mien.training.hooks import Handover, Trainer, Watch
 from training_backbones import make_whole
 from training_runs import SMALL
 from training_scenes import NODE, Training, cluster_of, drain
@@ -83,6 +85,59 @@ def test_a_run_that_is_well_is_asked_to_save_first_and_one_that_failed_is_not(lo
             patch.setattr("ray.get", lambda found, **_: found)
             hook.before_controller_execute_resize_decision(ResizeDecision(1, {"CPU": 1.0}))
     assert asked == ["_ask", "_is_held"]
+
+
+def test_no_worker_is_started_on_a_machine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as closed:
+        ports = {"there": listening.getsockname()[1], "gone": closed.getsockname()[1]}
+        closed.close()
+        nodes = [
+            {
+                "NodeID": name,
+                "Alive": True,
+                "Resources": {"CPU": 2.0},
+                "NodeManagerAddress": "127.0.0.1",
+                "NodeManagerPort": port,
+            }
+            for name, port in ports.items()
+        ]
+        monkeypatch.setattr("ray.nodes", lambda: nodes)
+        monkeypatch.setattr("ray._private.state.state.get_draining_nodes", dict)
+        hook, decision = Handover(), ResizeDecision(num_workers=4, resources_per_worker={"CPU": 1.0})
+        assert hook.on_controller_start_worker_group(scaling_config=None, num_workers=4) is None
+        hook.before_controller_execute_resize_decision(decision)
+    assert decision.num_workers == 2
+    selector = hook.on_controller_start_worker_group(scaling_config=None, num_workers=2)
+    assert selector == {"ray.io/node-id": "!in(gone)"}
+
+
+def test_ray_is_spared_the_processes_that_nobody_needs() -> None:
+    def names(kind: type[TorchTrainer]) -> set[str]:
+        return {type(hook).__name__ for hook in kind(print)._create_default_callbacks()}
+
+    assert names(TorchTrainer) - names(Trainer) == {"DatasetsCallback"}
+
+
+def test_a_drained_machine_is_told_to_its_workers_and_the_watch_ends_with_them(local_ray: None) -> None:
+    told = list[Any]()
+    actor = SimpleNamespace(mark_preempt=SimpleNamespace(remote=told.append))
+    place = SimpleNamespace(node_id="here")
+    worker = SimpleNamespace(distributed_context=SimpleNamespace(world_rank=0), metadata=place, actor=actor)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray._private.state.state.get_draining_nodes", lambda: {"here": 4711, "elsewhere": 1})
+        watch = Watch(0.01)
+        watch.after_worker_group_start(SimpleNamespace(get_workers=lambda: [worker]))
+        watcher = watch._watcher
+        assert watcher is not None
+        for _ in range(500):
+            if told:
+                break
+            watcher._monitor_thread.join(0.02)
+        watch.before_worker_group_shutdown(None)
+        watcher._monitor_thread.join(5)
+    assert told[0].preempted_node_to_ranks == {"here": [0]}
+    assert told[0].deadline_ms == 4711
+    assert not watcher._monitor_thread.is_alive()
 
 
 @pytest.fixture(scope="module")

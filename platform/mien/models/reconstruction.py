@@ -41,6 +41,9 @@ class DecoderConfig(TransformerConfig):
     """Side of the picture; the grid doubles three times and is resized to it."""
     channels: tuple[int, int, int, int, int, int] = (256, 512, 256, 128, 64, 32)
     """Channels after two convolutions on the grid, three that double it, and one at full size."""
+    expression_scale: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Length of the expression token as the decoder reads it, beside a subject of the length of its embedding: what is
+    much shorter is learnt much later."""
     norm: Literal["clip", "group"] = "clip"
     """Normalisation between convolutions. `clip`: by the statistics of the clip, as the first tools' batches of one
     clip did, and by running averages over all subjects once trained, which fit none of them well where there are few
@@ -139,7 +142,7 @@ class Reconstruction(nn.Module):
         self.cross_attention = Decoder(config, config.num_cross_attention_layers)
         self.self_attention = Encoder(config, config.num_self_attention_layers)
         self.cnn_decoder = PixelDecoder(config)
-        self.side = grid_side(config.num_patches)
+        self.side, self.expression_scale = grid_side(config.num_patches), config.expression_scale
         number_dropouts(self)
 
     def forward(
@@ -166,7 +169,8 @@ class Reconstruction(nn.Module):
             shapes = f"expression {tuple(expression.shape)}, mask {tuple(mask.shape)}"
             raise ValueError(f"{shapes}: give one token per frame, [b*t, d], and a mask [b, t]")
         queries = (self.patch_embeddings + positions).expand(len(subject), -1, -1)
-        queries = self.cross_attention(queries, torch.stack([subject, expression], dim=1), keys)
+        memory = torch.stack([subject, self.expression_scale * expression], dim=1)
+        queries = self.cross_attention(queries, memory, keys)
         queries = self.self_attention(queries, keys)
         image: Tensor = self.cnn_decoder(queries.mT.reshape(*queries.mT.shape[:2], self.side, self.side), mask)
         return image

@@ -1,6 +1,8 @@
 """What Ray Train's controller does not do by itself: save before a resize, believe that a machine is gone, be quick."""
 
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
@@ -15,6 +17,10 @@ from mien.log import logger
 from mien.training.notice import HOLDING
 
 _WAIT_S = 60.0
+_ANSWER_S = 2.0
+_MAX_ASKED = 32
+_NODE_ID = "ray.io/node-id"
+"""Label that Ray gives to every machine."""
 
 
 class Trainer(TorchTrainer):  # type: ignore[misc]
@@ -77,6 +83,8 @@ class Handover(ControllerCallback, WorkerGroupCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         """No workers yet."""
         self._group: Any = None
+        self._silent = list[str]()
+        """Machines that Ray counts on and that do not answer."""
 
     def after_worker_group_start(self, worker_group: Any) -> None:
         """Remember who trains."""
@@ -93,10 +101,20 @@ class Handover(ControllerCallback, WorkerGroupCallback):  # type: ignore[misc]
         """
         if self._is_well():
             self._hold()
-        possible = _num_possible(resize_decision.resources_per_worker)
+        answering, self._silent = _machines()
+        possible = _num_possible(resize_decision.resources_per_worker, answering)
         if 0 < possible < resize_decision.num_workers:
             logger.info("workers  %d instead of %d: machines are gone", possible, resize_decision.num_workers)
             resize_decision.num_workers = possible
+
+    def on_controller_start_worker_group(
+        self,
+        *,
+        scaling_config: Any,  # noqa: ARG002  the names are Ray's
+        num_workers: int,  # noqa: ARG002
+    ) -> dict[str, str] | None:
+        """Label selector of the workers to start: on no machine that does not answer."""
+        return {_NODE_ID: f"!in({','.join(self._silent)})"} if self._silent else None
 
     def before_controller_execute_failure_decision(self, failure_decision: Any) -> None:  # noqa: ARG002  Ray's name
         """End a run that would fail the same way again: all but dead workers, machines and connections."""
@@ -137,9 +155,29 @@ def _is_held(timeout_s: float) -> bool:
     return HOLDING.is_held(timeout_s)
 
 
-def _num_possible(needs: dict[str, float]) -> int:
-    """Workers that the machines which are alive and stay can hold at most."""
+def _machines() -> tuple[list[dict[str, Any]], list[str]]:
+    """Machines that are alive and stay, and the ids of those that Ray takes for alive and that do not answer."""
     going = ray._private.state.state.get_draining_nodes()
-    staying = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in going]
+    with ThreadPoolExecutor(min(len(alive), _MAX_ASKED) or 1) as pool:
+        answers = [*pool.map(_answers, alive)]
+    answering = [node for node, is_there in zip(alive, answers, strict=True) if is_there]
+    return answering, [node["NodeID"] for node, is_there in zip(alive, answers, strict=True) if not is_there]
+
+
+def _answers(node: dict[str, Any]) -> bool:
+    """Whether a machine's raylet takes a connection: Ray itself asks five times, three seconds apart."""
+    try:
+        with socket.create_connection((node["NodeManagerAddress"], node["NodeManagerPort"]), _ANSWER_S):
+            return True
+    except OSError:
+        return False
+
+
+def _num_possible(needs: dict[str, float], machines: list[dict[str, Any]]) -> int:
+    """Workers that some machines can hold at most."""
     wanted = {name: need for name, need in needs.items() if need > 0}
-    return sum(min((int(has.get(name, 0) // need) for name, need in wanted.items()), default=0) for has in staying)
+    return sum(
+        min((int(node["Resources"].get(name, 0) // need) for name, need in wanted.items()), default=0)
+        for node in machines
+    )
