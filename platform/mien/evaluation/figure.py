@@ -47,7 +47,7 @@ def draw(report: Report) -> "Figure":
 def _draw_probe(axes: "Axes", probe: ProbeResult | NotMeasurable, names: Sequence[str]) -> None:
     axes.set_title("Blendshapes read from the token, on held-out clips", pad=30)  # the legend stands below it
     if isinstance(probe, NotMeasurable):
-        return _draw_reason(axes, probe)
+        return draw_reason(axes, probe)
     order = np.argsort([estimate.value for estimate in probe.tokens.per_blendshape])
     rows = np.arange(len(order))
     systems = [("shuffled", _GREY, "s", -0.24), ("baseline", _ORANGE, "D", 0.0), ("tokens", _BLUE, "o", 0.24)]
@@ -70,7 +70,7 @@ def _draw_probe(axes: "Axes", probe: ProbeResult | NotMeasurable, names: Sequenc
 def _draw_leakage(axes: "Axes", leakage: LeakageResult | NotMeasurable) -> None:
     axes.set_title("Subject read from the token")
     if isinstance(leakage, NotMeasurable):
-        return _draw_reason(axes, leakage)
+        return draw_reason(axes, leakage)
     _draw_bars(axes, {name: getattr(leakage, name) for name in ("tokens", "baseline", "shuffled")})
     axes.axvline(leakage.chance, color="black", ls="--", lw=1)
     axes.set_xlim(0, 1.18)  # room for the numbers
@@ -83,7 +83,7 @@ def _draw_images(axes: Sequence["Axes"], images: ImageResult | NotMeasurable) ->
     for one, name, label in zip(axes, ("psnr_db", "ssim"), ("PSNR (dB)", "SSIM"), strict=True):
         one.set_title(f"Reconstruction, {label}")
         if isinstance(images, NotMeasurable):
-            _draw_reason(one, images)
+            draw_reason(one, images)
             continue
         score: ImageScore = getattr(images, name)
         systems = ("reconstruction", "subject_mean", "overall_mean")
@@ -110,7 +110,8 @@ def _with_lengths(estimates: Sequence[Estimate], least: float) -> tuple[Floats, 
     return value, np.maximum(np.nan_to_num(np.stack([value - low, high - value])), 0)
 
 
-def _draw_reason(axes: "Axes", result: NotMeasurable) -> None:
+def draw_reason(axes: "Axes", result: NotMeasurable) -> None:
+    """Say in place of a panel why there is none."""
     axes.set_axis_off()
     text = "not measurable:\n" + textwrap.fill(result.reason, 40)
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
