@@ -159,6 +159,34 @@ INGESTED = (
 """Rows of ingest/report.parquet, one per item of the list, in its order."""
 
 
+ACTIVATION_NUMBERS = (
+    *("mean", "std", "min", "max", "median", "sparsity"),
+    *("relative_sparsity", "hoyer", "dead_channels", "effective_rank"),
+)
+"""Of the activation maps of a layer for one image; as `mien.analysis.feature_numbers` explains them."""
+
+ACTIVATIONS = (
+    Column("sample", "int64", (), "", "number of the image among those that are compared"),
+    Column("image", TEXT, (), "", "what its data call it"),
+    Column("condition", TEXT, (), "", "clean_t0, or noisy_t<t>"),
+    Column("t", "int64", (), "", "timestep, 0 for a clean image"),
+    Column("layer", TEXT, (), "", "as it was asked for"),
+    Column("module", TEXT, (), "", "dotted path of what was read"),
+    Column("side", TEXT, (), "", "baseline or curriculum"),
+    Column("figure", TEXT, (), "", "PNG that shows it, relative to the output"),
+    Column("num_channels", "int64", (), "", "maps of the layer"),
+    Column("map_height", "int64", (), "", "of a map, in places"),
+    Column("map_width", "int64", (), "", "of a map, in places"),
+    *(Column(name, "float64", (), "", "of all maps of the layer") for name in ACTIVATION_NUMBERS),
+    *(Column(f"shown_{name}", "float64", (), "", "of the shown maps alone") for name in ACTIVATION_NUMBERS),
+    Column("shown_channels", TEXT, (), "", "JSON: numbers of the channels in the figure, in its order"),
+    Column("shown_from", TEXT, (), "", "JSON: activation that each of them has the lowest colour for"),
+    Column("shown_to", TEXT, (), "", "JSON: activation that each of them has the highest colour for"),
+    Column("thumb", BYTES, (), "", "small PNG of the first of them"),
+)
+"""Rows of activations/sample_<i>.parquet, one per image, condition, layer and model."""
+
+
 def names(columns: tuple[Column, ...]) -> list[str]:
     """Names in their order on disk."""
     return [column.name for column in columns]
