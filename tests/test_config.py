@@ -147,6 +147,30 @@ def test_a_rule_about_two_keys_does_not_print_the_whole_config() -> None:
     assert refusal(None, "source=a", "low=10") == "command line: low must not exceed high"
 
 
+class Rules(Config):
+    low: int = 0
+    high: int = 9
+    format: Annotated[Parquet | Hdf5, Field(discriminator="kind")] | None = None
+
+    @model_validator(mode="after")
+    def _told(self) -> "Rules":
+        if self.low > self.high:
+            raise ValueError("low: exceeds high\nhigh: is below low")
+        return self
+
+
+def test_a_rule_that_finds_several_faults_has_a_line_for_each_and_where_its_key_came_from(file: Path) -> None:
+    file.write_text("high: 3\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        Rules.load(file, ["low=5"])
+    assert str(caught.value).splitlines() == ["command line: low: exceeds high", f"{file}: high: is below low"]
+
+
+def test_a_missing_kind_is_told_as_a_key() -> None:
+    with pytest.raises(ConfigError, match=r"^command line: format\.kind: is required; add it .* as format\.kind=KIND$"):
+        Rules.load(None, ["format={codec: zstd}"])
+
+
 def test_a_value_in_a_list_is_named_by_its_place() -> None:
     assert refusal(None, "source=a", "sizes=[1, x]").startswith("command line: sizes.1: ")
 

@@ -69,8 +69,12 @@ class Config(BaseModel):
             lines = []
             for detail in error.errors():
                 key = _dotted(detail, values)
-                is_overridden = any(f"{key}.".startswith(f"{other}.") for other in overridden)
-                lines.append(f"{COMMAND_LINE if is_overridden else origin}: {_explain(cls, detail, key)}")
+                for line in _explain(
+                    cls, detail, key
+                ).splitlines():  # a rule about several keys may find several faults
+                    named = key or line.partition(":")[0]
+                    is_overridden = any(f"{named}.".startswith(f"{other}.") for other in overridden)
+                    lines.append(f"{COMMAND_LINE if is_overridden else origin}: {line}")
             raise ConfigError("\n".join(lines)) from None
 
     def dump(self) -> dict[str, Any]:
@@ -203,6 +207,12 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from models_in(argument)
 
 
+def no_such_key(key: str, known: Iterable[str]) -> str:
+    """What to say of an unknown key: its nearest known one too, if one is near."""
+    near = difflib.get_close_matches(key, set(known), n=1, cutoff=0.6)
+    return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+
+
 def _over(default: Any, given: Any) -> Any:
     """Plain values given for a config that has a default: what they leave out is taken from there."""
     if not isinstance(default, Config) or not isinstance(given, dict):
@@ -216,13 +226,14 @@ def _over(default: Any, given: Any) -> Any:
 def _explain(cls: type[BaseModel], detail: ErrorDetails, key: str) -> str:
     """Dotted key, what is wrong and, for an unknown key, the nearest known one."""
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, set(dotted_keys(cls)), n=1, cutoff=0.6)
-        return f"{key}: no such key" + (f"; did you mean {near[0]}?" if near else "")
+        return no_such_key(key, dotted_keys(cls))
     if detail["type"] == "missing":
         return f"{key}: is required; add it to the file or as {key}=VALUE"
     if detail["type"] == "union_tag_invalid":
         context = detail["ctx"]
         return f"{key}.kind: {context['tag']!r} is not one of {context['expected_tags']}"
+    if detail["type"] == "union_tag_not_found":
+        return f"{key}.kind: is required; add it to the file or as {key}.kind=KIND"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if isinstance(detail["input"], Mapping | BaseModel):  # a rule about several keys, which names them itself

@@ -158,6 +158,20 @@ INGESTED = (
 )
 """Rows of ingest/report.parquet, one per item of the list, in its order."""
 
+TRIALS = (
+    Column("number", "int64", (), "", "number of the trial; with the seed of the sweep it decides what is drawn"),
+    Column("state", TEXT, (), "", "running, done, stopped by the scheduler, or failed"),
+    Column("repeat_of", "int64", (), "", "trial whose config it runs again; null for others"),
+    Column("seed", "int64", (), "", "seed of its training"),
+    Column("step", "int64", (), "", "step at which it last reported"),
+    Column("seconds", "float64", (), "s", "that it took"),
+    Column("reason", TEXT, (), "", "why it failed, empty if it did not"),
+    Column("values", TEXT, (), "", "JSON: dotted key -> what was drawn for it"),
+    Column("history", TEXT, (), "", "JSON: [step, {metric: value}] of everything it reported"),
+)
+"""First columns of trials.parquet, one row per trial, by number. There follow, to look at, `config/KEY` for each
+leaf of what was drawn and `metric/NAME` for the last value of each metric; null where a trial has none."""
+
 
 ACTIVATION_NUMBERS = (
     *("mean", "std", "min", "max", "median", "sparsity"),
