@@ -80,13 +80,13 @@ def make_dataset(folder: Path) -> str:
     return places["output"]
 
 
-def mien_rates(dataset: str, **data: Any) -> Rates:
-    """One run of the trainer, in workers of its own."""
+def mien_rates(dataset: str, *, exact: bool = False, **data: Any) -> Rates:
+    """One run of the trainer, in workers of its own; all clips at once, as the bare loop, unless `exact`."""
     with tempfile.TemporaryDirectory() as output:
         rarely = {"every_steps": 10**6}
         values = {"objective": {"kind": "joint", **SMALL}, "data": {"length": FRAMES, **data}}
         values |= {
-            "batch": {"size": CLIPS},
+            "batch": {"size": CLIPS, "exact": exact},
             "num_steps": LINES * STEPS_PER_LINE,
             "log": {"every_steps": STEPS_PER_LINE},
         }
@@ -154,6 +154,8 @@ def run() -> Iterator[dict[str, Any]]:
         yield _line("train.loop", 1 / stored, 1 / statistics.median(bare), bound=0.97, better="higher", unit="steps/s")
         waited = statistics.median(rates.data_wait_share for rates in ours)
         yield _line("train.data_wait", waited, 1.0, bound=0.05, better="lower", unit="share of time")
+        exact = mien_rates(dataset, exact=True).step_s
+        yield _line("train.exact", 1 / exact, 1 / stored, bound=None, better="higher", unit="steps/s")
         online = mien_rates(dataset, tokens="online", backbone=BACKBONE).step_s
         read_gb, saved_s = CLIPS * FRAMES * PATCHES * DIM * 4 / 1e9, max(1e-9, online - stored)
         print(
