@@ -77,4 +77,7 @@ def remember(optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Mappi
     for key, value in tensors.items():
         name, _, what = key.rpartition("/")
         parameter = named[name]
-        optimizer.state[parameter][what] = value.to(parameter.device, copy=True)  # the fused step counts there too
+        own = value.to(parameter.device, copy=True)  # the fused step counts there too
+        if own.shape == parameter.shape:  # it goes through memory, not by index: moments lie as their parameter does
+            own = torch.empty_like(parameter, dtype=own.dtype).copy_(own)
+        optimizer.state[parameter][what] = own
