@@ -43,7 +43,7 @@ SMALL: dict[str, Any] = {
         "num_cross_attention_layers": 1,
         "num_self_attention_layers": 1,
         "ff_dim": 384,
-        "image_size_px": 64,
+        "image_size_px": 112,
         "channels": [64, 64, 48, 32, 24, 16],
     },
 }

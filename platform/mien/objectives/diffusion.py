@@ -163,8 +163,10 @@ class Ddpm(Diffusion):
     """Images."""
 
     def __init__(self, config: DdpmConfig) -> None:
-        """A fresh network, its channels last in memory, as convolutions want it (a fifth of the time of small ones)."""
-        super().__init__(config, config.network.build().to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        """A fresh network, its channels last in memory, as convolutions want it."""
+        network = config.network.build()
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        super().__init__(config, network)
         self.config = config
 
     def _predicted(self, x_t: Tensor, t: Tensor, keys: Tensor) -> Tensor:
