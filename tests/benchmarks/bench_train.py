@@ -32,7 +32,7 @@ from mien.training.job import TrainConfig
 BACKBONE = {"kind": "dinov2", "output": "patch", "weights": "random", "size_px": 112}
 PATCHES, DIM, FRAMES, CLIPS = 64, 384, 16, 2
 NUM_CPUS = os.cpu_count() or 1
-TURNS, LINES, STEPS_PER_LINE = 3, 6, 4
+TURNS, LINES, STEPS_PER_LINE = 3, 4, 10
 """Runs of mien and of the bare loop in turns; lines of the log in a run, of which the first is warm-up."""
 CLIP_FRAMES = 30
 SMALL: dict[str, Any] = {
