@@ -108,7 +108,7 @@ class Plane(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(34, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 2))
+        self.layers = nn.Sequential(nn.Linear(34, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 2))
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         made: Tensor = self.layers(torch.cat([x, sinusoid(t, 32)], 1))
@@ -120,7 +120,7 @@ def test_a_network_of_two_points_learns_the_closed_form() -> None:
     torch.manual_seed(0)
     objective, point = Diffusion(ProcessConfig(), Plane()), torch.tensor([0.8, -0.6])
     optimizer = torch.optim.Adam(objective.parameters(), lr=4e-3)
-    num_steps = 600
+    num_steps = 3000
     for step in range(num_steps):
         keys = draws.keys(0, "sample", torch.arange(256), step)
         signs = torch.where(torch.arange(256) % 2 == 0, 1.0, -1.0)

@@ -4,6 +4,7 @@ An array is made once per machine and shared by all its processes; the least rec
 full. The folder is a cache: what is lost is made again.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -65,7 +66,11 @@ class LocalArrays:
 
     def _make_room(self, kept: set[Path]) -> None:
         """Delete the arrays that were used least lately; who has one mapped can read it on."""
-        files = [(path.stat().st_mtime, path.stat().st_size, path) for path in self._folder.glob("*.npy")]
+        files = list[tuple[float, int, Path]]()
+        for path in self._folder.glob("*.npy"):
+            with contextlib.suppress(FileNotFoundError):  # another process makes room, too
+                stat = path.stat()
+                files.append((stat.st_mtime, stat.st_size, path))
         size = sum(num_bytes for _, num_bytes, _ in files)
         for _, num_bytes, path in sorted(files):
             if size > self._max_bytes and path not in kept:
