@@ -65,7 +65,7 @@ def test_three_short_clips_read_at_most_15_percent_of_a_long_video_wherever_its_
             expected = cutter()(Clip(local, start_s, start_s + 3).to_row()).frames
             np.testing.assert_array_equal(from_bucket, values_of(expected, "pts"))
         found[index_at_start] = num_requests
-    assert found[False] <= found[True] + 2, "one more, and twice"
+    assert found[False] <= found[True] + 1
 
 
 def test_whole_reads_every_byte_once_and_gives_the_same(emulator: Emulator, faces_dir: Path) -> None:

@@ -16,7 +16,7 @@ from mien.log import printable
 Fetch = Callable[[int, int], bytes]
 """Bytes [start, stop) of a file or object."""
 
-WINDOW_BYTES = 16 << 10
+WINDOW_BYTES = 8 << 10
 """What one request brings: a header, the small files beside a video, and the next header."""
 
 MAX_HEADER_BYTES = 32 << 10

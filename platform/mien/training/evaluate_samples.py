@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 
 from mien import draws
-from mien.config import Config
 from mien.datasets.dataset import open_dataset
 from mien.errors import CheckpointError, ConfigError
 from mien.evaluation.bootstrap import NotMeasurable
@@ -27,6 +26,7 @@ from mien.pipelines.pools import PoolConfig
 from mien.storage.uri import Store
 from mien.training.evaluation_files import FIGURE, JSON, TABLES, EvaluateReport
 from mien.training.job import TrainConfig
+from mien.training.prepare import features_of
 from mien.training.samples import SampleReader, readers
 from mien.training.setup import open_samples
 
@@ -96,8 +96,7 @@ def backbone_of(config: SamplesConfig, trained: TrainConfig) -> Resolved:
     """
     given = config.backbone
     if given is None and trained.data.kind == "crops":
-        made_by = open_dataset(trained.dataset).config.get("features")
-        given = _MaybeFeatures.parse({"features": made_by}, f"{trained.dataset}/config.yaml").features
+        given = features_of(open_dataset(trained.dataset))
         given = None if given is None else given.model_copy(update={"output": "cls"})
     if given is None:
         raise ConfigError(
@@ -107,13 +106,6 @@ def backbone_of(config: SamplesConfig, trained: TrainConfig) -> Resolved:
     if given.output == "patch":
         raise ConfigError("samples.backbone.output: must be cls or mean, one vector for each image, not patch")
     return resolve(given)
-
-
-class _MaybeFeatures(Config):
-    """What a dataset says of its features."""
-
-    features: ExtractorConfig | None = None
-    """As in the config of `mien serialize`."""
 
 
 def _measured(job: SamplesJob, weights: bytes, num_threads: int) -> Measured:

@@ -32,6 +32,11 @@ class _MaybeFeatures(Config):
     """As in the config of `mien serialize`."""
 
 
+def features_of(dataset: Dataset) -> ExtractorConfig | None:
+    """Config of the extractor whose features a dataset holds."""
+    return _MaybeFeatures.parse({"features": dataset.config.get("features")}, f"{dataset.uri}/config.yaml").features
+
+
 def prepare(config: TrainConfig, store: Store) -> tuple[Job, bytes]:
     """Check a run and gather what its workers need; with it the weights of the frozen network, if one computes tokens.
 
@@ -50,12 +55,12 @@ def prepare(config: TrainConfig, store: Store) -> tuple[Job, bytes]:
 def _of_samples(config: TrainConfig) -> Job:
     train, _ = readers(open_samples(config), config.seed)
     num_steps = _steps_of(config, len(train.order))
-    begin_pacing(config, len(train.order), num_steps)
+    _require_stages(config, len(train.order), num_steps)
     facts = _facts(config, num_steps, canonical(config.dataset))
     return Job(config, num_steps, Subjects({}), np.zeros((0, 0), np.float32), None, facts)
 
 
-def begin_pacing(config: TrainConfig, num_samples: int, num_steps: int) -> None:
+def _require_stages(config: TrainConfig, num_samples: int, num_steps: int) -> None:
     """Hold the stages of a curriculum against the length of the run.
 
     Raises:
@@ -120,7 +125,7 @@ def _extractor(data: ClipDataConfig, dataset: Dataset) -> Resolved:
     if data.tokens == "online" and data.backbone is not None:
         return resolve(data.backbone)
     made_by: dict[str, Any] = dict(dataset.record.get("models", {}).get("feature", {}))
-    given = _MaybeFeatures.parse({"features": dataset.config.get("features")}, f"{dataset.uri}/config.yaml").features
+    given = features_of(dataset)
     if given is None or given.output != "patch":
         raise PreflightError(
             f"{dataset.uri}: its features are {given.output if given else 'none'}, not patch tokens; serialize with "
