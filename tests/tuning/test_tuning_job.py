@@ -11,7 +11,7 @@ from mien.training.job import TrainConfig
 from mien.tuning.job import TuneConfig
 
 ROOT = Path(__file__).parent.parent.parent
-FILE = Path(__file__).parent / "sweep.yaml"
+FILE = ROOT / "configs" / "tune" / "joint_small.yaml"
 RATE = {"kind": "loguniform", "low": 1e-4, "high": 1e-2}
 CURVE = {"kind": "schedule", "low": 0.1, "high": 1.0, "warmup_steps": 10}
 GRID = {"kind": "grid", "values": [1, 2, 4]}

@@ -109,9 +109,24 @@ def plain(value: Any) -> Any:
         return {"not_measurable": value.reason}
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple):
+    if isinstance(value, np.ndarray):
+        return plain(tuple(value.tolist()))
+    if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def numbers(report: Report) -> dict[str, float]:
+    """Every estimate by the names that lead to it, as `probe.tokens.mean`; what could not be measured is left out."""
+    return {path: value for name in TITLES for path, value in _numbers(getattr(report, name), name)}
+
+
+def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Estimate):
+        yield path, value.value
+    elif is_dataclass(value) and not isinstance(value, NotMeasurable):
+        for field in fields(value):
+            yield from _numbers(getattr(value, field.name), f"{path}.{field.name}")
 
 
 def markdown(report: Report) -> str:

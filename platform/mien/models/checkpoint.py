@@ -231,6 +231,17 @@ def find(place: str) -> Checkpoint:
     return read(store, names(store)[-1])
 
 
+def copy(found: Checkpoint, store: Store) -> Checkpoint:
+    """Commit the same in another store.
+
+    Raises:
+        CheckpointError: It cannot be read.
+        StorageError: It cannot be written.
+    """
+    facts = {key: value for key, value in found.facts.items() if key not in {"format", "version", "step", "files"}}
+    return write(store, found.step, {part: found.tensors(part) for part in found.parts}, facts)
+
+
 def remove(store: Store, name: str) -> None:
     """Delete a checkpoint, its record first."""
     store.delete(f"{FOLDER}{name}.json")

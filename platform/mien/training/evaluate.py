@@ -16,6 +16,7 @@ from mien.evaluation.bootstrap import NotMeasurable
 from mien.evaluation.image_scores import MIN_SIDE_PX, MeanImages
 from mien.evaluation.report import EvaluationConfig, Report
 from mien.evaluation.report import evaluate as measured
+from mien.evaluation.report import numbers as report_numbers
 from mien.features.registry import ExtractorConfig, Resolved, resolve
 from mien.log import logger
 from mien.models import checkpoint
@@ -268,6 +269,23 @@ def embed(config: EvaluateConfig, prepared: Prepared) -> tuple[list[Arrays], lis
     except ray.exceptions.RayError as error:
         raise cause_of(error) from error
     return seen_arrays, unseen_arrays
+
+
+def numbers(config: EvaluateConfig) -> dict[str, float]:
+    """The same measures in this process, by their names (`evaluation.report.numbers`): a trial is in Ray already.
+
+    Raises:
+        CheckpointError: There is none of clips, or it cannot be read.
+        DatasetError: The dataset is damaged.
+        PreflightError: It holds no face, or the run's backbone cannot be had.
+    """
+    prepared, means = prepare(config), MeanImages()
+    chosen, weights = prepared.chosen, prepared.job.backbone.read_weights()
+    wanted = {task.person for task in chosen.unseen}
+    see = Embedder(prepared.job, weights)
+    seen = [gather.counted(see(task), means, wanted) for task in chosen.seen]
+    judge = Embedder(prepared.job, weights, means)
+    return report_numbers(measure(config.evaluation, prepared, seen, [judge(task) for task in chosen.unseen]))
 
 
 def _over_ray(

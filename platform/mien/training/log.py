@@ -39,6 +39,8 @@ class LogConfig(Config):
     """Event files for TensorBoard, below the output."""
     wandb_project: str = ""
     """Project of Weights & Biases; without one nothing is sent. WANDB_MODE=offline keeps the run on this disk."""
+    wandb_group: str = ""
+    """Runs of one group are shown together; trials of a sweep have that of the sweep."""
     log_media: bool = False
     """Pictures with faces, as the reconstruction grid, go into output and tracker."""
     figures: bool = True
@@ -167,13 +169,15 @@ class TensorBoard:
 class WandB:
     """One run of Weights & Biases, whatever the number of workers; it goes on when training does."""
 
-    def __init__(self, project: str, run_id: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, project: str, run_id: str, config: Mapping[str, Any], group: str = "") -> None:
         """Begin, or go on: the id is that of the output."""
         import wandb
 
         self._wandb = wandb
         settings = wandb.Settings(silent=True, console="off")
-        self._run = wandb.init(project=project, id=run_id, resume="allow", config=dict(config), settings=settings)
+        self._run = wandb.init(
+            project=project, id=run_id, group=group or None, resume="allow", config=dict(config), settings=settings
+        )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Numbers of one step."""

@@ -9,7 +9,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import torch
@@ -60,11 +60,21 @@ class Loop:
         Raises:
             MienError: The run cannot go on, on this worker or another; all of them raise it at the same step.
         """
+        for _ in self.steps():
+            pass
+
+    def steps(self) -> Generator[int]:
+        """The same, one step at a time: yields how many are done. Whoever closes it leaves the run as it is.
+
+        Raises:
+            MienError: The run cannot go on.
+        """
         numbers = range(self._state.step, self._num_steps)
         feed = steps(self._setup.reader, numbers, self._places, self._config.data.read_ahead)
         with contextlib.closing(self._record), contextlib.closing(feed):
             while self._state.step < self._num_steps:
                 self._take(self._next(feed))
+                yield self._state.step
             self._record.end(self._state)
 
     def _places(self, step: int) -> list[range]:

@@ -92,10 +92,26 @@ class Record:
         is_last = state.step == self._setup.job.num_steps
         if state.step % self._config.log.every_steps == 0 or is_last:
             self._log_step(state, passes, counts)
-        if state.step % self._config.validation.every_steps == 0 or is_last:
+        if self._is_due(state):
             self._validate(state)
         if state.step % self._config.checkpoints.every_steps == 0 or is_last:
             self.save(state, at_once=is_last)
+
+    def report(self, state: State) -> dict[str, float] | None:
+        """What was validated after the step just done, once its checkpoint is committed; None where nothing was.
+
+        Raises:
+            MienError: It could not be written; every worker raises it.
+        """
+        if not self._is_due(state):
+            return None
+        self.save(state, at_once=True)
+        self._require_written()
+        return self._metrics
+
+    def _is_due(self, state: State) -> bool:
+        """Whether a validation follows the step just done."""
+        return state.step % self._config.validation.every_steps == 0 or state.step == self._setup.job.num_steps
 
     def _log_step(self, state: State, passes: list[Pass], counts: Mapping[str, float]) -> None:
         """Losses of the step just done, over all workers, and how fast steps go."""
@@ -224,13 +240,16 @@ class Record:
         """
         if state.step != self._saved_step:
             self.save(state, at_once=True)
-        failures = [failure for failure in self._world.objects(self._failure) if failure is not None]
-        if failures:
-            raise failures[0]
+        self._require_written()
         if self._log and self._pictures:
             self._log.flush()
             warmup_end = getattr(self._config.optimizer.learning_rate, "warmup_steps", None)
             self._pictures.end([*read_log(self.store)], warmup_end, state.step)
+
+    def _require_written(self) -> None:
+        failures = [failure for failure in self._world.objects(self._failure) if failure is not None]
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """Write what is left of the log, and finish the checkpoint under way, however the run ended."""

@@ -5,8 +5,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import ray
@@ -23,6 +23,7 @@ from mien.storage.uri import Store, open_store
 from mien.training import log
 from mien.training.hooks import Handover, Trainer, Watch
 from mien.training.job import Job, TrainConfig, TrainWorkersConfig
+from mien.training.mail import Report, collect, open_mail
 from mien.training.prepare import prepare
 from mien.training.worker import worker
 
@@ -38,7 +39,7 @@ _SWITCHES = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative places mean what they mean to the driver
 }
-"""How Ray Train runs; read when a run starts. What a user has set stays."""
+"""How Ray Train runs; read when a run starts."""
 
 _RESIZE_EVERY_S = 10.0
 _LOOK_FOR_DRAINS_EVERY_S = 1.0
@@ -105,9 +106,36 @@ def dry_run(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def _train(job: Job, weights: bytes, store: Store) -> None:
+def reports(job: Job, weights: bytes) -> Generator[Report]:
+    """Train on workers of a cluster that is connected, told of at each validation; closing it ends the run there.
+
+    Raises:
+        MienError: The run cannot go on.
+    """
+    switch_on()
+    mail = open_mail()
+
+    def fit() -> None:
+        try:
+            _fit(job, weights, mail)
+        finally:
+            ray.get(mail.end.remote())
+
+    with ThreadPoolExecutor(1, thread_name_prefix="mien-fit") as pool:
+        ended = pool.submit(fit)
+        with contextlib.closing(collect(mail)) as told:
+            yield from told
+    ended.result()
+
+
+def switch_on() -> None:
+    """Set how Ray Train runs, where a user has not; before Ray starts, for its processes inherit it."""
     for name, value in _SWITCHES.items():
         os.environ.setdefault(name, value)
+
+
+def _train(job: Job, weights: bytes, store: Store) -> None:
+    switch_on()
     try:
         with session(job.config.cluster), _told(store, job):
             require_room(job.config)
@@ -116,17 +144,18 @@ def _train(job: Job, weights: bytes, store: Store) -> None:
         raise cause_of(error) from error
 
 
-def _fit(job: Job, weights: bytes) -> None:
+def _fit(job: Job, weights: bytes, mail: Any = None) -> None:
     """Ray Train starts the workers, and starts them again when some of them are lost or machines come.
 
     It is told of no checkpoint: its `report` costs two seconds, and what it commits is known later than what we do.
     """
     config, workers = job.config, job.config.workers
+    given = {"job": ray.put(job), "weights": ray.put(weights), **({"mail": mail} if mail else {})}
     least, most = workers.bounds
     with tempfile.TemporaryDirectory(prefix="mien-train-") as folder:  # for Ray's own notes
         trainer = Trainer(
             worker,
-            train_loop_config={"job": ray.put(job), "weights": ray.put(weights)},
+            train_loop_config=given,
             torch_config=TorchConfig(backend="nccl" if workers.use_gpu else "gloo", timeout_s=_TIMEOUT_S),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=most if least == most else (least, most),

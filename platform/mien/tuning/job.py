@@ -1,111 +1,48 @@
 """One sweep: the training that is repeated, what is searched, by whom, and who is stopped early."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from mien.config import Config, flatten
 from mien.errors import ConfigError, PreflightError
+from mien.evaluation.bootstrap import BootstrapConfig
+from mien.evaluation.report import TITLES, EvaluationConfig
 from mien.pipelines.cluster import ClusterConfig
-from mien.training.job import TrainConfig
+from mien.training.job import SAMPLES_OF, TrainConfig
 from mien.tuning.dimensions import ChoiceConfig, GridConfig, SpaceConfig
 from mien.tuning.results import Direction
+from mien.tuning.search import FifoConfig, Goal, PopulationConfig, RandomSearchConfig, SchedulerConfig, SearcherConfig
 from mien.tuning.space import Space, apply, problems
+from mien.tuning.synthetic import SyntheticConfig
 
 _NUM_TRIED = 20
 """Trials whose configs are made when the file is loaded: values may each be valid and not fit each other."""
 _OF_THE_SWEEP = ("dataset", "output", "cluster")
 """Keys of a training that the sweep has of its own."""
-_IN_FLIGHT = ("objective.weights", "optimizer.learning_rate", "optimizer.min_learning_rate", "optimizer.weight_decay")
+_IN_FLIGHT = {
+    TrainConfig: (
+        "objective.weights",
+        "optimizer.learning_rate",
+        "optimizer.min_learning_rate",
+        "optimizer.weight_decay",
+    ),
+    SyntheticConfig: ("weights",),
+}
 """What a trial may change halfway: these are looked up at each step, and no parameter has their shape."""
 
 
-class RandomSearchConfig(Config):
-    """Every trial drawn by its number; grids are walked through."""
-
-    kind: Literal["random"] = "random"
-    """Kind of searcher."""
-
-
-class GridSearchConfig(Config):
-    """The product of all grids, once."""
-
-    kind: Literal["grid"] = "grid"
-    """Kind of searcher."""
+def _kind_of(values: Any) -> str:
+    """A training, unless it says that it is none."""
+    kind = values.get("kind") if isinstance(values, Mapping) else getattr(values, "kind", None)
+    return "synthetic" if kind == "synthetic" else "train"
 
 
-class OptunaSearchConfig(Config):
-    """Trials proposed by what earlier ones found (Akiba et al. 2019); of several metrics it seeks the Pareto front."""
-
-    kind: Literal["optuna"] = "optuna"
-    """Kind of searcher."""
-    num_startup: int = Field(10, ge=1)
-    """Trials that are drawn at random first."""
-
-
-SearcherConfig = Annotated[RandomSearchConfig | GridSearchConfig | OptunaSearchConfig, Field(discriminator="kind")]
-"""Who proposes configs."""
-
-
-class FifoConfig(Config):
-    """Every trial runs to its end."""
-
-    kind: Literal["fifo"] = "fifo"
-    """Kind of scheduler."""
-
-
-class AshaConfig(Config):
-    """At each rung the worst are stopped, without waiting for the others (Li et al. 2020)."""
-
-    kind: Literal["asha"] = "asha"
-    """Kind of scheduler."""
-    grace_steps: int = Field(ge=1)
-    """First rung: nobody is stopped before. The next ones are `reduction_factor` times as far each."""
-    reduction_factor: float = Field(3.0, gt=1, le=100)
-    """Of so many trials one goes on from a rung."""
-
-
-class HyperbandConfig(Config):
-    """Brackets of successive halving with different first rungs, which wait until all are there (Li et al. 2018)."""
-
-    kind: Literal["hyperband"] = "hyperband"
-    """Kind of scheduler."""
-    reduction_factor: float = Field(3.0, gt=1, le=100)
-    """Of so many trials one goes on from a rung."""
-
-
-class _PopulationConfig(Config):
-    """Bad trials go on from the checkpoint of good ones, with moved values."""
-
-    every_steps: int = Field(ge=1)
-    """Steps between two comparisons."""
-    quantile: float = Field(0.25, gt=0, le=0.5)
-    """Share of the trials that copies, and share that is copied."""
-
-
-class PbtConfig(_PopulationConfig):
-    """Values are moved at random (Jaderberg et al. 2017)."""
-
-    kind: Literal["pbt"] = "pbt"
-    """Kind of scheduler."""
-    resample: float = Field(0.25, ge=0, le=1)
-    """Probability that a value is drawn anew in place of moved."""
-    spread: float = Field(0.1, gt=0, le=1)
-    """Standard deviation of a move, as a share of the range."""
-
-
-class Pb2Config(_PopulationConfig):
-    """Values are moved to where a Gaussian process expects the fastest progress (Parker-Holder et al. 2020)."""
-
-    kind: Literal["pb2"] = "pb2"
-    """Kind of scheduler."""
-
-
-SchedulerConfig = Annotated[
-    FifoConfig | AshaConfig | HyperbandConfig | PbtConfig | Pb2Config, Field(discriminator="kind")
+Trained = Annotated[
+    Annotated[TrainConfig, Tag("train")] | Annotated[SyntheticConfig, Tag("synthetic")], Discriminator(_kind_of)
 ]
-"""Who stops and copies trials."""
+"""What a trial runs: a training, or an objective whose optimum is known."""
 
 
 class RepeatsConfig(Config):
@@ -119,20 +56,32 @@ class RepeatsConfig(Config):
     """Of Student's interval of their mean."""
 
 
+class TrialEvaluationConfig(Config):
+    """How a trial is measured at each of its reports, as `mien evaluate` does."""
+
+    max_frames: int = Field(2_000, ge=100)
+    """Frames of each side of the split that are looked at."""
+    measures: EvaluationConfig = EvaluationConfig(bootstrap=BootstrapConfig(num=100))
+    """The measures; of their intervals a trial makes no use."""
+
+
 class TuneConfig(Config):
     """One run of `mien tune`."""
 
-    dataset: str
+    dataset: str = ""
     """Dataset that every trial learns from."""
     output: str = ""
     """Where trials, tables and figures go; on several machines a place that all of them see, as gs:// is."""
-    train: TrainConfig = TrainConfig(dataset="")
+    train: Trained = TrainConfig(dataset="")
     """The training, as in configs/train; its `workers` are those of one trial, its `num_steps` those of a whole one."""
     space: SpaceConfig = Field(default_factory=dict)
     """Key of the training, or name of a group -> what is drawn."""
     metrics: dict[str, Direction] = Field(default_factory=dict)
     """What is sought, and which way it is better. The first decides who is stopped and who wins; of several there is
-    the Pareto front too. The weighted loss is none: it changes its meaning with the weights."""
+    the Pareto front too. There is what a training logs of its held-out windows, and what `mien evaluate` measures, as
+    `probe.tokens.mean`, which takes longer. The weighted loss is none: it changes its meaning with the weights."""
+    evaluation: TrialEvaluationConfig = TrialEvaluationConfig()
+    """How it is measured, where a metric asks for it."""
     searcher: SearcherConfig = RandomSearchConfig()
     """Who proposes configs."""
     scheduler: SchedulerConfig = FifoConfig()
@@ -185,7 +134,33 @@ class TuneConfig(Config):
         """The space."""
         return Space(self.space, self.seed)
 
-    def trial(self, drawn: Mapping[str, Any], output: str, repeat: int = 0) -> TrainConfig:
+    @property
+    def needs(self) -> dict[str, float]:
+        """Resource -> amount of one worker of a trial."""
+        workers = self.train.workers
+        needs = {"CPU": workers.num_cpus, "GPU": float(workers.use_gpu), **workers.resources}
+        return {name: amount for name, amount in needs.items() if amount > 0}
+
+    @property
+    def is_population(self) -> bool:
+        """Whether trials go on from each other's checkpoints."""
+        return isinstance(self.scheduler, PopulationConfig)
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether a metric is one of `mien evaluate`."""
+        return any(name.partition(".")[0] in TITLES for name in self.metrics)
+
+    @property
+    def report_every(self) -> int:
+        """Steps between two reports of a trial."""
+        return self.train.validation.every_steps if isinstance(self.train, TrainConfig) else 1
+
+    def goal(self, num_steps: int) -> Goal:
+        """What is sought, in trials of so many steps."""
+        return Goal(self.metrics, num_steps, -(-num_steps // self.report_every), self.build())
+
+    def trial(self, drawn: Mapping[str, Any], output: str, repeat: int = 0) -> TrainConfig | SyntheticConfig:
         """Config of one trial, valid input of `mien train`.
 
         Args:
@@ -196,8 +171,11 @@ class TuneConfig(Config):
         Raises:
             ConfigError: The values do not fit each other.
         """
+        seed = {"seed": self.train.seed + repeat}
+        if isinstance(self.train, SyntheticConfig):
+            return apply(self.train, {**drawn, **seed})
         own = {"dataset": self.dataset, "output": output, "cluster": self.cluster.dump()}
-        return apply(self.train, {**own, **drawn, "seed": self.train.seed + repeat})
+        return apply(self.train, {**own, **drawn, **seed})
 
     def require_room(self, resources: Mapping[str, float]) -> None:
         """Refuse trials that would wait forever, for the cluster has not what one of them needs.
@@ -208,10 +186,8 @@ class TuneConfig(Config):
         Raises:
             PreflightError: It is too little.
         """
-        workers = self.train.workers
-        needs = {"CPU": workers.num_cpus, "GPU": float(workers.use_gpu), **workers.resources}
-        for name, amount in needs.items():
-            needed, there = workers.bounds[0] * amount, resources.get(name, 0.0)
+        for name, amount in self.needs.items():
+            needed, there = self.train.workers.bounds[0] * amount, resources.get(name, 0.0)
             if needed > there:
                 raise PreflightError(
                     f"train.workers: a trial needs {needed:g} {name}, but the cluster has {there:g}; use fewer workers "
@@ -233,10 +209,8 @@ def _by_key(space: Mapping[str, Any]) -> dict[str, Any]:
 
 def _own_keys(config: TuneConfig) -> Iterator[str]:
     """Keys that the sweep has of its own, and what it needs besides."""
-    plain = TrainConfig(dataset="")
-    for key in _OF_THE_SWEEP:
-        if getattr(config.train, key) != getattr(plain, key):
-            yield f"train.{key}: is that of the sweep; give it as {key}"
+    if isinstance(config.train, TrainConfig):
+        yield from _of_training(config, config.train)
     taken = [*_OF_THE_SWEEP, "seed"]
     for name, dimension in config.space.items():
         for key in dimension.targets(name):
@@ -246,6 +220,19 @@ def _own_keys(config: TuneConfig) -> Iterator[str]:
         yield "metrics: is empty; name what is sought, as {reconstruction: lowest}"
     if "loss" in config.metrics:
         yield "metrics.loss: changes its meaning with the weights; name a term or a measure that has none"
+
+
+def _of_training(config: TuneConfig, train: TrainConfig) -> Iterator[str]:
+    """What a training has of the sweep."""
+    plain = TrainConfig(dataset="")
+    for key in _OF_THE_SWEEP:
+        if getattr(train, key) != getattr(plain, key):
+            yield f"train.{key}: is that of the sweep; give it as {key}"
+    if not config.dataset:
+        yield "dataset: is required; add it to the file or as dataset=PLACE"
+    if config.evaluates and train.objective.kind in SAMPLES_OF:
+        name = next(name for name in config.metrics if name.partition(".")[0] in TITLES)
+        yield f"metrics.{name}: is a measure of clips, which {train.objective.kind} does not learn from"
 
 
 def _of_search(config: TuneConfig) -> Iterator[str]:
@@ -277,7 +264,7 @@ def _of_schedule(config: TuneConfig) -> Iterator[str]:
         first = getattr(scheduler, name, 0)
         if first >= num_steps:
             yield f"scheduler.{name}: {first} steps are all {num_steps} of a training or more: nothing would happen"
-    reports = config.train.validation.every_steps
+    reports = config.report_every
     if reports >= num_steps:
         yield f"train.validation.every_steps: {reports} leaves {scheduler.kind} nothing to see before the end"
 
@@ -285,16 +272,17 @@ def _of_schedule(config: TuneConfig) -> Iterator[str]:
 def _of_population(config: TuneConfig) -> Iterator[str]:
     """Whether everything that is searched can change halfway."""
     kind, num = config.scheduler.kind, config.num_trials
-    if not isinstance(config.scheduler, PbtConfig | Pb2Config):
+    if not config.is_population:
         return
+    in_flight = _IN_FLIGHT[type(config.train)]
     if config.searcher.kind != "random":
         yield f"searcher.kind: {kind} moves its trials itself; use random"
     if num is not None and num < 4:
         yield f"num_trials: {num} trials are no population; give {kind} 4 or more"
     for name, dimension in config.space.items():
         for key in dimension.targets(name):
-            if not any(f"{key}.".startswith(f"{other}.") for other in _IN_FLIGHT):
-                yield f"space.{key}: cannot change halfway, as {kind} would; {kind} takes {', '.join(_IN_FLIGHT)}"
+            if not any(f"{key}.".startswith(f"{other}.") for other in in_flight):
+                yield f"space.{key}: cannot change halfway, as {kind} would; {kind} takes {', '.join(in_flight)}"
         if kind == "pb2" and isinstance(dimension, ChoiceConfig | GridConfig):
             yield f"space.{name}: pb2 models numbers, and {dimension.kind} has none; use uniform or quniform"
 

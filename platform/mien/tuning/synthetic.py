@@ -5,8 +5,9 @@ A fast learning rate is ahead at first and worse at the end, as in life; the bes
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+import time
+from collections.abc import Generator, Sequence
+from typing import Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -14,10 +15,14 @@ from pydantic import Field
 from mien import draws
 from mien.config import Config
 from mien.losses.weights import Constant, Schedule
+from mien.models import checkpoint
+from mien.storage.uri import Store
+from mien.training.job import TrainWorkersConfig
+from mien.training.mail import Report
 
 FLOOR, SPAN = 0.2, 1.0
-METRIC = "score"
-"""What it reports."""
+METRIC, MISSED = "score", "missed"
+"""What it reports: the score, and the mean miss in it."""
 
 BEST_RATE, BEST_FIRST, BEST_SECOND = 1e-2, 0.2, 0.6
 """The optimum: at the first epoch, where it moves."""
@@ -39,6 +44,8 @@ class SyntheticWeights(Config):
 class SyntheticConfig(Config):
     """What is searched."""
 
+    kind: Literal["synthetic"] = "synthetic"
+    """Instead of a training."""
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     """Speed of learning, and part of the miss."""
     weights: SyntheticWeights = SyntheticWeights()
@@ -51,6 +58,15 @@ class SyntheticConfig(Config):
     """Standard deviation of what is added to each score."""
     seed: int = Field(0, ge=0)
     """Of the noise."""
+    epoch_s: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """Seconds that an epoch takes."""
+    workers: TrainWorkersConfig = TrainWorkersConfig()
+    """Who trains; one process does."""
+
+    @property
+    def num_steps(self) -> int:
+        """An epoch is a step."""
+        return self.num_epochs
 
     def best_first(self, epoch: int) -> float:
         """The best first weight of an epoch."""
@@ -82,6 +98,16 @@ class State(NamedTuple):
             left=self.left * math.exp(-1 / epochs),
         )
 
+    @classmethod
+    def of(cls, found: checkpoint.Checkpoint) -> Self:
+        """What `parts` were made of."""
+        missed, left = found.tensors(checkpoint.MODEL)["state"].tolist()
+        return cls(found.step, missed, left)
+
+    def parts(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Tensors of a checkpoint."""
+        return {checkpoint.MODEL: {"state": torch.tensor([self.missed, self.left], dtype=torch.float64)}}
+
     def true_score(self) -> float:
         """Without noise; of at least one epoch."""
         return FLOOR * (1 + self.missed / self.epoch) + SPAN * self.left
@@ -89,6 +115,22 @@ class State(NamedTuple):
     def score(self, config: SyntheticConfig, trial: int) -> float:
         """With the noise of this trial at this epoch."""
         return self.true_score() + _noise(config, trial, [self.epoch])[0]
+
+
+def reports(config: SyntheticConfig, trial: int, store: Store) -> Generator[Report]:
+    """A trial from where its newest checkpoint left it, with a report and a checkpoint of each epoch.
+
+    Raises:
+        StorageError: A checkpoint cannot be written.
+    """
+    found = checkpoint.newest(store)
+    state = State.of(found) if found else State()
+    while state.epoch < config.num_epochs:
+        time.sleep(config.epoch_s)
+        state = state.after(config)
+        metrics = {METRIC: state.score(config, trial), MISSED: state.missed / state.epoch}
+        checkpoint.write(store, state.epoch, state.parts(), {"metrics": metrics})
+        yield Report(state.epoch, metrics)
 
 
 def curve(config: SyntheticConfig, trial: int) -> list[float]:

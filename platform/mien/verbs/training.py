@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.verbs.verb import DryRun, Json, Words, call, emit, finish, lines, read_config
+from mien.verbs.verb import DryRun, Json, Words, call, emit, finish, lines, read_config, table
 
 app = typer.Typer()
 
@@ -31,6 +31,37 @@ def train(
     report = call("mien.training.train:run", config, fresh=fresh, take_over=take_over)
     emit(report.to_json(), as_json, lambda: lines(report.to_json()))
     finish(started, report.path, f"mien evaluate {report.path} dataset={config.dataset}")
+
+
+@app.command()
+def tune(
+    words: Words = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete what is there and start over.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try the trials again that failed.")] = False,
+    take_over: Annotated[bool, typer.Option("--take-over", help="Stop a run that is at work on the output.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Search loss weights, schedules, or any other key of a training, by many short ones. The same command resumes.
+
+    Example: mien tune configs/tune/joint_small.yaml dataset=DATASET output=SWEEP
+    """
+    started = time.monotonic()
+    config = read_config("tune", words)
+    if dry_run:
+        found: dict[str, Any] = call("mien.tuning.tune:dry_run", config)
+        emit(found, as_json, lambda: _told(found))
+        return
+    options = {"fresh": fresh, "take_over": take_over, "retry_failed": retry_failed}
+    report = call("mien.tuning.tune:run", config, **options)
+    emit(report.to_json(), as_json, lambda: lines(report.to_json()))
+    finish(started, report.path, f"mien train {report.path}/best.yaml output=RUN")
+
+
+def _told(found: dict[str, Any]) -> str:
+    """A plan of a sweep, its first trials last."""
+    rest = {key: value for key, value in found.items() if key != "first_trials"}
+    return f"{lines(rest)}\n\n{table(found['first_trials'])}"
 
 
 @app.command()

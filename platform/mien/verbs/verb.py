@@ -19,6 +19,7 @@ CONFIGS = {
     "ingest": "mien.pipelines.ingest:IngestConfig",
     "serialize": "mien.pipelines.serialize:SerializeConfig",
     "train": "mien.training.job:TrainConfig",
+    "tune": "mien.tuning.job:TuneConfig",
 }
 """Folder below configs/ -> class that its files are."""
 
