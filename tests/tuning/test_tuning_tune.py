@@ -5,51 +5,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from mien.config import read_yaml
 from mien.errors import PreflightError, RefusedError
-from mien.losses.weights import Piecewise
 from mien.models import checkpoint
 from mien.storage.local import LocalStore
 from mien.storage.uri import open_store
 from mien.tuning import desk, tune
 from mien.tuning.job import TuneConfig
 from mien.tuning.outcome import TuneReport
-from mien.tuning.results import BEST, TABLE, Trial, trials_of
-from mien.tuning.synthetic import METRIC, MISSED, State, SyntheticConfig, curve
+from mien.tuning.results import BEST
+from mien.tuning.synthetic import METRIC, SyntheticConfig
+from sweeps import WEIGHT, expected, sweep, table_of, told
 
 pytestmark = pytest.mark.usefixtures("local_ray")
-
-RATE = {"kind": "loguniform", "low": 1e-4, "high": 1e-1}
-WEIGHT = {"kind": "uniform", "low": 0.0, "high": 1.0}
-
-
-def sweep(output: Path | str, **changes: Any) -> TuneConfig:
-    values = {
-        "output": str(output),
-        "train": {"kind": "synthetic", "num_epochs": 6},
-        "space": {"learning_rate": RATE, "weights.first": WEIGHT, "weights.second": WEIGHT},
-        "metrics": {METRIC: "lowest"},
-        "num_trials": 5,
-    }
-    return TuneConfig.parse(values | changes, "sweep")
-
-
-def table_of(output: Path | str) -> list[Trial]:
-    return trials_of(pq.read_table(open_store(str(output)).fetch(TABLE)))
-
-
-def expected(config: TuneConfig, number: int) -> list[float]:
-    trial = config.trial(config.build().sample(number), "")
-    assert isinstance(trial, SyntheticConfig)
-    return curve(trial, number)
-
-
-def told(trial: Trial) -> list[float]:
-    assert [step for step, _ in trial.history] == list(range(1, len(trial.history) + 1)), "each step once"
-    return [metrics[METRIC] for _, metrics in trial.history]
 
 
 @pytest.fixture(scope="module")
@@ -105,100 +75,6 @@ def test_a_sweep_goes_on_from_what_its_trials_left(finished: tuple[TuneConfig, T
         if trial.number != behind.number:
             assert told(trial) == pytest.approx(expected(config, trial.number))
         assert trial.metrics[METRIC] == pytest.approx(expected(config, trial.number)[-1])
-
-
-def test_asha_stops_the_bad_ones_and_is_heard_again(tmp_path: Path) -> None:
-    scheduler = {"kind": "asha", "grace_steps": 1, "reduction_factor": 3}
-    config = sweep(tmp_path, scheduler=scheduler, num_trials=12, train={"kind": "synthetic", "num_epochs": 9})
-    first = tune.run(config)
-    trials = table_of(tmp_path)
-    stopped = [trial for trial in trials if trial.state == "stopped"]
-    assert stopped
-    for trial in trials:
-        assert told(trial) == pytest.approx(expected(config, trial.number)[: len(trial.history)])
-        assert (trial.state == "done") == (trial.step == 9)
-    assert all(trial.step in {1, 3} for trial in stopped), "rungs"
-    assert first.trials == {"done": 12 - len(stopped), "stopped": len(stopped)}
-
-
-@pytest.mark.slow
-def test_hyperband_waits_for_its_brackets(tmp_path: Path) -> None:
-    config = sweep(
-        tmp_path, scheduler={"kind": "hyperband"}, num_trials=9, train={"kind": "synthetic", "num_epochs": 9}
-    )
-    report = tune.run(config)
-    trials = table_of(tmp_path)
-    assert report.trials["done"] < 9
-    assert sum(report.trials.values()) == 9
-    for trial in trials:
-        assert told(trial) == pytest.approx(expected(config, trial.number)[: len(trial.history)])
-
-
-@pytest.mark.parametrize(
-    "metrics",
-    [{METRIC: "lowest", MISSED: "highest"}, pytest.param({METRIC: "lowest"}, marks=pytest.mark.slow)],
-    ids=["front", "one"],
-)
-def test_optuna_proposes_and_proposes_the_same_again(tmp_path: Path, metrics: dict[str, str]) -> None:
-    config = sweep(tmp_path, searcher={"kind": "optuna", "num_startup": 3}, num_trials=8, metrics=metrics)
-    report = tune.run(config)
-    trials = table_of(tmp_path)
-    before = {trial.number: trial.flat for trial in trials}
-    assert sorted(before) == list(range(8))
-    assert before[0] != config.build().sample(0), "it draws by itself"
-    if len(metrics) > 1:
-        better = {(one.number, other.number) for one in trials for other in trials if _surpasses(one, other)}
-        assert report.front == [trial.number for trial in trials if trial.number not in {b for _, b in better}]
-        assert (tmp_path / "figures" / "pareto_front.png").is_file()
-    if len(metrics) == 1:
-        _goes_on(config, before)
-
-
-def _goes_on(config: TuneConfig, before: dict[int, dict[str, Any]]) -> None:
-    """A trial is lost, and the others are proposed as they were."""
-    shutil.rmtree(Path(config.output) / desk.folder(7))
-    Path(config.output, "report.json").unlink()
-    tune.run(config)
-    after = {trial.number: trial.flat for trial in table_of(config.output)}
-    assert {number: after[number] for number in range(7)} == {number: before[number] for number in range(7)}
-
-
-def _surpasses(one: Trial, other: Trial) -> bool:
-    scores, misses = ([trial.metrics[name] for trial in (one, other)] for name in (METRIC, MISSED))
-    return scores[0] <= scores[1] and misses[0] >= misses[1] and (scores[0] < scores[1] or misses[0] > misses[1])
-
-
-@pytest.mark.parametrize("kind", ["pbt", pytest.param("pb2", marks=pytest.mark.slow)])
-def test_who_exploits_goes_on_from_the_step_and_the_state_of_its_donor(tmp_path: Path, kind: str) -> None:
-    space = {"weights.first": WEIGHT, "weights.second": WEIGHT}
-    train = {"kind": "synthetic", "num_epochs": 12, "drift": 0.6, "learning_rate": 1e-2}
-    config = sweep(tmp_path, scheduler={"kind": kind, "every_steps": 2}, train=train, space=space, num_trials=4)
-    report = tune.run(config)
-    store = LocalStore(tmp_path)
-    book = desk.read_all(store)
-    adopted = [run for run in book.runs.values() if run.donor]
-    assert adopted, "somebody exploits"
-    for run in adopted:
-        assert run.donor is not None
-        own, giver = (desk.training_of(store, one) for one in (run, book.runs[run.donor[:2]]))
-        begun = checkpoint.read(own, checkpoint.names(own)[0])
-        given = checkpoint.read(giver, f"step_{run.donor.step:09d}")
-        assert begun.step == run.donor.step
-        assert State.of(begun) == State.of(given)
-        steps = [one.step for one in book.told[run.number, run.run]]
-        assert steps == list(range(run.donor.step + 1, run.donor.step + 1 + len(steps))), "no step is done again"
-        assert run.place != book.runs[run.donor[:2]].place
-    for trial in table_of(tmp_path):
-        assert told(trial)[-1] == trial.metrics[METRIC]
-        assert trial.step == 12
-    best = SyntheticConfig.parse(read_yaml(tmp_path / BEST), "best")
-    way = book.way(report.best)
-    if len(way) > 1:
-        first = best.weights.first
-        assert isinstance(first, Piecewise)
-        for stretch in way:
-            for one in stretch.told:
-                assert first.value(one.step - 1, 12) == pytest.approx(stretch.run.values["weights.first"], abs=0.3)
 
 
 def test_the_winner_is_chosen_by_its_repeats(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def test_a_dry_run_shows_the_first_trials_and_the_cost(capfd: pytest.CaptureFixt
     assert ended.code == 0, ended.err
     told = json.loads(ended.out)
     assert len(told["first_trials"]) == 10
-    assert told["steps_at_most"] == 40 * 81
+    assert told["steps_at_most"] == 64 * 81
     assert not (tmp_path / "sweep").exists()
 
 

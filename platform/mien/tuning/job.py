@@ -228,8 +228,6 @@ def _of_training(config: TuneConfig, train: TrainConfig) -> Iterator[str]:
     for key in _OF_THE_SWEEP:
         if getattr(train, key) != getattr(plain, key):
             yield f"train.{key}: is that of the sweep; give it as {key}"
-    if not config.dataset:
-        yield "dataset: is required; add it to the file or as dataset=PLACE"
     if config.evaluates and train.objective.kind in SAMPLES_OF:
         name = next(name for name in config.metrics if name.partition(".")[0] in TITLES)
         yield f"metrics.{name}: is a measure of clips, which {train.objective.kind} does not learn from"

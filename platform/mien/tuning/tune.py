@@ -90,6 +90,8 @@ def num_steps_of(config: TuneConfig) -> int:
     trial = config.trial(config.build().sample(0), "")
     if not isinstance(trial, TrainConfig):
         return trial.num_steps
+    if not config.dataset:
+        raise ConfigError("dataset: is required; add it to the file or as dataset=PLACE")
     with tempfile.TemporaryDirectory(prefix="mien-tune-") as folder:  # of no run
         job, _ = prepare(trial, open_store(folder))
     return job.num_steps
