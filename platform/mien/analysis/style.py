@@ -23,6 +23,8 @@ Size = tuple[Annotated[float, Field(gt=0, le=100)], Annotated[float, Field(gt=0,
 """Width and height in inches."""
 
 BLUE, GREY, RED = "#0072B2", "#666666", "#B00020"
+SERIES = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+"""Of Okabe and Ito (2008): told apart by people who do not see all colours; after the last the first comes again."""
 NO_CHANGE = 1e-5
 """Differences up to this are none: such frames count as constant, and no colour map is stretched over less."""
 
@@ -44,6 +46,19 @@ class FigureConfig(Config):
         width, height = self.size_in
         return Figure(figsize=(width * stretch, height), dpi=self.dpi, layout="constrained")
 
+    def panels(self, num: int, columns: int) -> tuple["Figure", list["Axes"]]:
+        """A figure of rows of panels, `size_in` each, and as many axes as asked for."""
+        from matplotlib.figure import Figure
+
+        columns = min(columns, num)
+        rows = -(-num // columns)
+        size = self.size_in[0] * columns, self.size_in[1] * rows
+        figure = Figure(figsize=size, dpi=self.dpi, layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for left_over in axes[num:]:
+            left_over.remove()
+        return figure, axes[:num]
+
 
 def title(axes: "Axes", text: str) -> None:
     """A title as it is: a name with dollar signs is no formula."""
@@ -53,6 +68,14 @@ def title(axes: "Axes", text: str) -> None:
 def caption(figure: "Figure", text: str, is_warning: bool = False) -> None:
     """Text below all panels; a warning is red."""
     figure.supxlabel(text, fontsize=11, color=RED if is_warning else GREY, parse_math=False)
+
+
+def note(axes: "Axes", text: str, corner: Literal["left", "right"] = "right") -> None:
+    """A few numbers in an upper corner, on top of what is drawn."""
+    place = {"left": 0.02, "right": 0.98}[corner]
+    box = {"facecolor": "white", "edgecolor": "#cccccc", "alpha": 0.85}
+    where: dict[str, Any] = {"ha": corner, "va": "top", "size": 8, "transform": axes.transAxes}
+    axes.text(place, 0.96, text, bbox=box, parse_math=False, **where)
 
 
 def symmetric(values: Floats) -> tuple[float, float]:

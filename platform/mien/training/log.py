@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +17,11 @@ from pydantic import Field
 
 from mien.config import Config
 from mien.errors import StorageError
+from mien.evaluation.run_log import FOLDER as FOLDER
+from mien.evaluation.run_log import read as read
 from mien.log import logger
 from mien.storage.uri import Store
 
-FOLDER = "log/"
 _SEGMENT = FOLDER + "from_{:09d}.jsonl"
 EVENTS = "tensorboard/"
 FIGURES = "figures/"
@@ -115,13 +116,6 @@ class RunLog:
 def _finite(value: Any) -> Any:
     """JSON has no infinity."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read(store: Store) -> Iterator[dict[str, Any]]:
-    """Every line of a run's log, in the order of the steps."""
-    for entry in store.list(FOLDER):
-        if entry.name.endswith(".jsonl"):
-            yield from (json.loads(line) for line in store.read(entry.name).decode().splitlines())
 
 
 class TensorBoard:
