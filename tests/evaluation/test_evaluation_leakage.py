@@ -91,3 +91,22 @@ def test_fewer_than_two_subjects_cannot_be_told_apart(frames: Embedded, num: int
 
 def test_the_same_data_give_the_same_numbers() -> None:
     assert found(embedded()) == found(embedded())
+
+
+def test_each_person_has_a_share_of_their_own(rng: np.random.Generator) -> None:
+    """Two people are marked, two are not; the mean over people is the balanced accuracy."""
+    marks = 5 * rng.normal(size=(4, 16))
+    marks[2:] = 0
+    result = found(embedded(tokens=marks[SUBJECT] + rng.normal(size=(800, 16))))
+    assert result.subjects == (0, 1, 2, 3)
+    shares = [estimate.value for estimate in result.of_subject]
+    assert min(shares[:2]) > 0.99
+    assert max(shares[2:]) < 0.9
+    assert np.mean(shares) == pytest.approx(result.tokens.value)
+    assert all(estimate.low < estimate.value < estimate.high for estimate in result.of_subject[2:])
+
+
+def test_a_person_with_one_held_out_clip_has_no_interval() -> None:
+    clip = np.repeat(np.arange(8), 10)
+    result = found(embedded(8, 10, subject=clip % 2, is_held_out=clip >= 5))
+    assert [np.isnan(estimate.low) for estimate in result.of_subject] == [True, False]

@@ -47,6 +47,10 @@ class LeakageResult:
     """Plain accuracy over frames, where a subject with more of them counts for more."""
     majority: float
     """Plain accuracy of always naming the subject with the most training frames."""
+    subjects: tuple[int, ...]
+    """Numbers of the people that took part."""
+    of_subject: tuple[Estimate, ...]
+    """Share of the frames of each that the tokens name right; intervals over the clips of the one person."""
     num_subjects: int
     """With clips on both sides; others take no part."""
     num_subjects_left_out: int
@@ -89,12 +93,20 @@ class LeakageProbe:
             chance=1 / len(names),
             tokens_of_frames=bootstrap.estimate(bootstrap.mean(right["tokens"])),
             majority=float(np.mean(unseen.subject == names[counts.argmax()])),
+            subjects=tuple(names.tolist()),
+            of_subject=tuple(self._share(right["tokens"], unseen, name) for name in names),
             num_subjects=len(names),
             num_subjects_left_out=num_others,
             num_training_clips=len(np.unique(seen.clip)),
             num_clips=bootstrap.num_clips,
             num_frames=len(unseen),
         )
+
+    def _share(self, right: Floats, unseen: Embedded, subject: int) -> Estimate:
+        """Of the frames of one person, some of which are held out."""
+        rows = unseen.subject == subject
+        bootstrap = self.bootstrap.build(unseen.clip[rows])
+        return bootstrap.estimate(bootstrap.mean(right[rows]))
 
     def _is_right(self, x: Floats, x_unseen: Floats, seen: Embedded, unseen: Embedded) -> Floats:
         """1 for frames whose subject is named right, else 0: [N]."""
