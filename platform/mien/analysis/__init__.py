@@ -1,1 +1,1 @@
-"""Figures and the numbers behind them: each a pure function of arrays; nothing here reads a dataset or knows Ray."""
+"""Figures and the numbers behind them: each a pure function of arrays; nothing here knows Ray."""

@@ -70,14 +70,6 @@ def caption(figure: "Figure", text: str, is_warning: bool = False) -> None:
     figure.supxlabel(text, fontsize=11, color=RED if is_warning else GREY, parse_math=False)
 
 
-def note(axes: "Axes", text: str, corner: Literal["left", "right"] = "right") -> None:
-    """A few numbers in an upper corner, on top of what is drawn."""
-    place = {"left": 0.02, "right": 0.98}[corner]
-    box = {"facecolor": "white", "edgecolor": "#cccccc", "alpha": 0.85}
-    where: dict[str, Any] = {"ha": corner, "va": "top", "size": 8, "transform": axes.transAxes}
-    axes.text(place, 0.96, text, bbox=box, parse_math=False, **where)
-
-
 def symmetric(values: Floats) -> tuple[float, float]:
     """Colour limits around 0, so that 0 is the middle of the colour map and rounding is no pattern."""
     limit = max(float(np.abs(values).max()), NO_CHANGE)

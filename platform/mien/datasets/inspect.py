@@ -38,7 +38,7 @@ def summarize(dataset: "Dataset") -> dict[str, Any]:
         "num_failed": failures.num_rows,
         "num_sources": _num_distinct(index.column("source_uri"), failures.column("source_uri")),
         "num_frames": num_frames,
-        "duration_s": _duration_s(dataset),
+        "duration_s": float(durations_s(dataset).sum()),
         "face_share": num_detected / num_frames if num_frames else 0.0,
         "num_shards": _num_distinct(index.column("file")),
         "data_bytes": sum(
@@ -110,13 +110,13 @@ def _num_distinct(*columns: pa.ChunkedArray) -> int:
     )
 
 
-def _duration_s(dataset: "Dataset") -> float:
-    """Frames of each sample over its source's frame rate (as sampled), summed, s."""
+def durations_s(dataset: "Dataset") -> np.ndarray:
+    """Frames of each sample over its source's frame rate (as sampled), s: [samples], 0 where no rate is known."""
     config_fps = dataset.config.get("fps")
     frames = np.asarray(dataset.index_file.column("num_frames").to_numpy(), float)
     fps = np.asarray(dataset.index_file.column("fps").to_numpy(), float)
     rate = np.minimum(fps, config_fps) if config_fps else fps
-    return float(np.divide(frames, rate, out=np.zeros_like(frames), where=rate > 0).sum())
+    return np.asarray(np.divide(frames, rate, out=np.zeros_like(frames), where=rate > 0))
 
 
 def column_types(dataset: "Dataset") -> dict[str, str]:
