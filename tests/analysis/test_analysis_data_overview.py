@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from buckets import BUCKET, read_from
 from drawn import panel, require_inside, words
 from mien.analysis.data_overview import DataOverviewConfig, Overview, analyze, draw, gaps, numbers, overview
+from mien.analysis.dataset_tracks import TracksConfig
 from mien.datasets import index
 from mien.datasets.card import CardConfig
 from mien.datasets.dataset import CONFIG, Dataset, open_dataset
@@ -17,7 +19,9 @@ from mien.datasets.frames import Values
 from mien.datasets.parquet import ParquetConfig
 from mien.datasets.preview import PreviewConfig
 from mien.datasets.publish import publish
+from mien.storage.emulator import Emulator
 from mien.storage.local import LocalStore
+from mien.storage.uri import open_store
 from sample_datasets import PROVENANCE, SIZE_PX, make_clip, make_finished, write_failure
 from training_runs import make_tokens
 
@@ -97,7 +101,7 @@ def test_another_dataset_is_another_picture(found: Overview, tmp_path: Path) -> 
 
 
 def test_some_tracks_are_measured_where_there_are_many(dataset: Dataset) -> None:
-    some = overview(dataset, SMALL.model_copy(update={"max_samples": 3}))
+    some = overview(dataset, SMALL.model_copy(update={"tracks": TracksConfig(max_samples=3)}))
     assert some.face_px.tolist() == [20, 30, 39]
     assert len(some.duration_s) == 20
     assert "Size of faces (3 of 20 tracks)" in words(draw(some, SMALL))
@@ -155,3 +159,15 @@ def test_faces_are_shown_on_request_only(dataset: Dataset, tmp_path: Path) -> No
     asked = SMALL.model_copy(update={"include_faces": True})
     assert analyze(dataset, asked, out) == ["overview.png", "contact_sheet.png", "failures.png"]
     assert out.read("contact_sheet.png").startswith(b"\x89PNG")
+
+
+def test_a_dataset_in_a_bucket_gives_the_same_numbers(dataset: Dataset, found: Overview, emulator: Emulator) -> None:
+    bucket = open_store(f"gs://{BUCKET}/overview")
+    for path in Path(dataset.uri).rglob("*"):
+        if path.is_file():
+            bucket.put_new(path.relative_to(dataset.uri).as_posix(), path.read_bytes())
+    emulator.reset_traffic()
+    there = numbers(overview(open_dataset(bucket.uri), SMALL))
+    assert there.pop("path") == bucket.uri
+    assert there == {name: value for name, value in numbers(found).items() if name != "path"}
+    assert read_from(emulator)[0] > 0

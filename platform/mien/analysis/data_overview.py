@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from mien.analysis import style
-from mien.analysis.feature_sheets import spread
+from mien.analysis.dataset_tracks import TracksConfig
 from mien.analysis.style import FigureConfig, Size
 from mien.datasets.dataset import Dataset, Sample
 from mien.datasets.inspect import durations_s, summarize
@@ -25,6 +25,8 @@ _PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
 _NO_CLIP = "no clip could be made"
 _MANY_PEOPLE = 60
 _LABEL_CHARS = 34
+_LEAST_BARS = 5
+"""Fewer do not grow wider."""
 
 
 class DataOverviewConfig(FigureConfig):
@@ -38,8 +40,8 @@ class DataOverviewConfig(FigureConfig):
     """Pixels per inch."""
     bins: int = Field(40, ge=5, le=500)
     """Of the histograms."""
-    max_samples: int = Field(500, ge=1)
-    """Face tracks whose frames are read for sizes and gaps; of more, as many are taken, evenly spread."""
+    tracks: TracksConfig = TracksConfig()
+    """Face tracks whose frames are read for sizes and gaps."""
     max_reasons: int = Field(12, ge=1, le=50)
     """Reasons of failures with a bar of their own."""
     include_faces: bool = False
@@ -81,7 +83,7 @@ def overview(dataset: Dataset, config: DataOverviewConfig) -> Overview:
     index, failed = dataset.index_file, dataset.failure_file.table(["stage", "error_type"])
     num_frames, num_detected = (np.asarray(index.column(name).to_numpy()) for name in ("num_frames", "num_detected"))
     duration_s = durations_s(dataset)
-    taken = spread(range(len(dataset)), config.max_samples)
+    taken = config.tracks.choose(dataset)
     measured = [_measured(dataset.sample(row), duration_s[row] / max(1, num_frames[row])) for row in taken]
     dataset.close()
     sides, bridged, empty = ([one[part] for one in measured] for part in range(3))
@@ -127,6 +129,7 @@ def draw(found: Overview, config: DataOverviewConfig) -> "Figure":
     _histogram(
         share, ("Frames with a detected face", "share of the frames", "face tracks"), found.face_share, config.bins
     )
+    share.set_xlim(0, 1.05)
     some = f" ({found.num_measured} of {len(found.duration_s)} tracks)"
     _histogram(size, (f"Size of faces{some}", "shorter side, px", "face tracks"), found.face_px, config.bins)
     _draw_gaps(gaps, found, config.bins)
@@ -144,7 +147,7 @@ def sentence(found: Overview) -> str:
     text = (
         f"{of['num_clips']} clips with {of['num_samples']} face tracks from {of['num_sources']} videos; "
         f"{of['num_frames']} frames, {of['duration_s'] / 3600:.3g} h, a face in {of['face_share']:.1%}; "
-        f"{len(found.tracks_of_person)} known people; {of['num_failed']} clips failed"
+        f"known people: {len(found.tracks_of_person)}; failed clips: {of['num_failed']}"
     )
     return text if of["finished"] else f"UNFINISHED, what is there so far: {text}"
 
@@ -223,7 +226,7 @@ def _draw_gaps(axes: "Axes", found: Overview, bins: int) -> None:
 
 
 def _draw_failures(axes: "Axes", failures: dict[tuple[str, str], int], max_reasons: int) -> None:
-    style.title(axes, f"Failures by reason: {sum(failures.values())} clips")
+    style.title(axes, f"Failures by reason, clips: {sum(failures.values())}")
     if not failures:
         return _say(axes, "nothing failed")
     bars = [(f"{error} in {stage}"[:_LABEL_CHARS], num) for (stage, error), num in failures.items()]
@@ -233,7 +236,8 @@ def _draw_failures(axes: "Axes", failures: dict[tuple[str, str], int], max_reaso
     axes.bar_label(axes.barh(range(len(bars)), counts, color=style.RED, alpha=0.75), padding=3)
     axes.set_yticks(range(len(bars)), labels, parse_math=False)
     axes.set_xlabel("clips")
-    axes.invert_yaxis()
+    axes.locator_params(axis="x", integer=True)
+    axes.set_ylim(max(len(bars), _LEAST_BARS) - 0.5, -0.5)
     axes.margins(x=0.15)
     return None
 

@@ -6,8 +6,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from mien.analysis.feature_sheets import spread
-from mien.config import Config
+from mien.analysis.dataset_tracks import TracksConfig
 from mien.datasets.dataset import Dataset, Sample
 from mien.errors import DatasetError
 from mien.evaluation.embedded import Floats, Ints
@@ -15,13 +14,11 @@ from mien.evaluation.embedded import Floats, Ints
 VectorColumn = Literal["feature", "blendshapes", "landmarks", "head_pose", "box"]
 
 
-class VectorsConfig(Config):
+class VectorsConfig(TracksConfig):
     """Which vectors, and of how many frames."""
 
     column: VectorColumn = "feature"
     """Column of the dataset; patch tokens are averaged over the patches, other tensors laid flat."""
-    max_samples: int = Field(200, ge=1)
-    """Face tracks that are read; of more, as many are taken, evenly spread over the index."""
     max_frames: int = Field(300, ge=1)
     """Frames of each that are kept: the first ones that have a vector."""
 
@@ -99,7 +96,7 @@ def read(dataset: Dataset, config: VectorsConfig) -> Vectors:
     """
     place = f"{dataset.uri}: column {config.column}"
     parts, names, subjects, num_left_out = [], list[str](), list[str](), 0
-    for number in spread(range(len(dataset)), config.max_samples):
+    for number in config.choose(dataset):
         sample = dataset.sample(number)
         frames = _vectors(sample, config.column, place)
         frame = np.flatnonzero(np.isfinite(frames).all(1))

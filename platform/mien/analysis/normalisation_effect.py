@@ -91,14 +91,14 @@ def draw(vectors: Vectors, scales: Mapping[Kind, Floats], config: EffectConfig) 
     num = np.isfinite(next(iter(found.values()))["distance"]).sum(0)
     for number, (kind, measures) in enumerate(found.items()):
         _draw_bars(left, (number, len(found)), kind, _means(measures["cosine"], config))
-        _draw_line(right, kind, _means(measures["distance"], config))
+        _draw_line(right, (number, len(found)), kind, _means(measures["distance"], config))
     for axes in (left, right):
         axes.set_xticks(
             range(len(config.lags)), [f"0, {lag}\n{n} clips" for lag, n in zip(config.lags, num, strict=True)]
         )
         axes.set(xlabel="frames", xlim=(-0.6, len(config.lags) - 0.4))
         axes.grid(axis="y", alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="lower right")
     left.set(ylabel="cosine", ylim=(min(0.0, left.get_ylim()[0]), 1.05))
     left.axhline(0, color="black", lw=0.8)
     right.set(ylabel="share of the clip's largest distance", ylim=(0, 1.05))
@@ -131,10 +131,12 @@ def _draw_bars(axes: "Axes", place: tuple[int, int], kind: Kind, means: list[Est
     axes.bar(x, value, width, yerr=lengths, error_kw={"lw": 1, "capsize": 2}, **look)
 
 
-def _draw_line(axes: "Axes", kind: Kind, means: list[Estimate]) -> None:
+def _draw_line(axes: "Axes", place: tuple[int, int], kind: Kind, means: list[Estimate]) -> None:
+    """Beside each other, so that every interval is seen."""
     value, lengths = _with_lengths(means)
+    x = np.arange(len(means)) + 0.05 * (place[0] - (place[1] - 1) / 2)
     look: dict[str, Any] = {"color": _COLOURS[kind], "label": _LABELS[kind], "marker": "o", "capsize": 2}
-    axes.errorbar(np.arange(len(means)), value, yerr=lengths, **look)
+    axes.errorbar(x, value, yerr=lengths, **look)
 
 
 def _with_lengths(means: list[Estimate]) -> tuple[Floats, Floats]:
