@@ -14,7 +14,7 @@ from mien.datasets.dataset import Dataset, Sample
 from mien.datasets.inspect import durations_s, summarize
 from mien.datasets.preview import PreviewConfig, contact_sheet, failure_gallery
 from mien.evaluation.embedded import Floats, Ints
-from mien.schema import FACE_DETECTED, FACE_INTERPOLATED, FACE_NONE
+from mien.schema import FACE_INTERPOLATED, FACE_NONE
 from mien.storage.uri import Store
 
 if TYPE_CHECKING:
@@ -177,8 +177,8 @@ def gaps(face: Ints, status: int) -> Ints:
 def _measured(sample: Sample, frame_s: float) -> tuple[float, Floats, Floats]:
     """Median shorter side of the face, px, NaN without one; lengths of bridged and of empty gaps, s."""
     face, box = np.asarray(sample["face"]), np.asarray(sample["box"], float)
-    sides = (box[:, 2:] - box[:, :2]).min(1)[face == FACE_DETECTED]
-    sides = sides[np.isfinite(sides)]
+    sides = (box[:, 2:] - box[:, :2]).min(1)
+    sides = sides[np.isfinite(sides)]  # where the face was detected
     side = float(np.median(sides)) if len(sides) else np.nan
     return side, gaps(face, FACE_INTERPOLATED) * frame_s, gaps(face, FACE_NONE) * frame_s
 
