@@ -72,6 +72,14 @@ def test_vectors_of_one_axis_are_read_as_they_are(tmp_path: Path) -> None:
     assert found.values[:6] == pytest.approx(np.asarray(dataset.sample(0)["feature"]))
 
 
+def test_features_of_a_network_that_was_not_trained_are_called_so(dataset: Dataset, tmp_path: Path) -> None:
+    random = make_tokens(tmp_path)
+    random.record["models"] = {"net": {"weights": "random"}}
+    assert read(random, VectorsConfig(max_samples=1)).place == f"{random.uri}: column feature of RANDOM weights"
+    assert "RANDOM" not in read(random, VectorsConfig(max_samples=1, column="blendshapes")).place
+    assert "RANDOM" not in read(dataset, VectorsConfig(max_samples=1)).place
+
+
 def test_what_does_not_fit_is_refused() -> None:
     good = vectors()
 

@@ -94,7 +94,7 @@ def read(dataset: Dataset, config: VectorsConfig) -> Vectors:
     Raises:
         DatasetError: The dataset lacks the column or has no clip, or no frame has a vector.
     """
-    place = f"{dataset.uri}: column {config.column}"
+    place = f"{dataset.uri}: column {config.column}{_warning(dataset, config.column)}"
     parts, names, subjects, num_left_out = [], list[str](), list[str](), 0
     for number in config.choose(dataset):
         sample = dataset.sample(number)
@@ -110,6 +110,13 @@ def read(dataset: Dataset, config: VectorsConfig) -> Vectors:
         raise DatasetError(f"{place}: none of {len(dataset)} face tracks has a frame with a vector")
     values, clip, frame = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Vectors(values, clip, frame, tuple(names), tuple(subjects), place, num_left_out)
+
+
+def _warning(dataset: Dataset, column: str) -> str:
+    """Stands wherever the vectors are named: features of a network that was not trained mean nothing."""
+    models = dataset.record.get("models", {}).values()
+    is_random = column == "feature" and any(facts.get("weights") == "random" for facts in models)
+    return " of RANDOM weights" if is_random else ""
 
 
 def _vectors(sample: Sample, column: str, place: str) -> Floats:

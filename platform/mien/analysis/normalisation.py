@@ -118,12 +118,15 @@ def _draw_values(axes: "Axes", values: Floats, colour: str, bins: int) -> None:
 
 
 def _draw_dimensions(axes: "Axes", values: Floats, colour: str) -> None:
-    """Dimensions from left to right: bands of 1 to 99 % and of 25 to 75 %, a line at the median."""
-    low, q25, median, q75, high = np.percentile(values, _PERCENTILES, axis=0)
+    """Dimensions by their median, from left to right: bands of 1 to 99 % and of 25 to 75 %, a line at the median."""
+    found = np.percentile(values, _PERCENTILES, axis=0)
+    low, q25, median, q75, high = found[
+        :, found[2].argsort()
+    ]  # in any other order the bands of hundreds would be noise
     edges = np.arange(len(median) + 1) - 0.5
     axes.use_sticky_edges = False  # room below the bands
     for below, above, alpha in ((low, high, 0.2), (q25, q75, 0.45)):
         axes.stairs(above, edges, baseline=below, fill=True, color=colour, alpha=alpha)
     axes.stairs(median, edges, baseline=None, color="black", lw=0.8)
-    axes.set(xlabel="dimension (1–99 %, 25–75 %, median)", ylabel="value", xlim=(edges[0], edges[-1]))
+    axes.set(xlabel="dimensions by their median (1–99 %, 25–75 %, median)", ylabel="value", xlim=(edges[0], edges[-1]))
     axes.grid(alpha=0.3)
