@@ -125,7 +125,11 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles the side: nearest neighbour, then a convolution."""
+    """Doubles the side: nearest neighbour, then a convolution; both at once, without the doubled maps.
+
+    A pixel that was doubled is seen by 4 x 4 outputs, so that a transposed convolution of stride 2 with sums of the
+    3 x 3 weights does the same by 4 products for each output in place of 9.
+    """
 
     def __init__(self, channels: int) -> None:
         """Channels stay."""
@@ -134,7 +138,9 @@ class Upsample(nn.Module):
 
     def forward(self, x: Maps) -> Doubled:
         """[b, c, h, w] to [b, c, 2h, 2w]."""
-        out: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        turned = self.conv.weight.flip(2, 3).transpose(0, 1)
+        weight = functional.avg_pool2d(turned, 2, stride=1, padding=1, divisor_override=1)
+        out: Tensor = functional.conv_transpose2d(x, weight, self.conv.bias, stride=2, padding=1)
         return out
 
 

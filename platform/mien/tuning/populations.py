@@ -3,10 +3,12 @@
 By themselves they multiply values by 0.8 or 1.2, which knows no bounds, no simplex and no curve.
 """
 
+import warnings
 from typing import Any
 
 from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.schedulers.pb2 import PB2
+from sklearn.exceptions import ConvergenceWarning
 
 from mien.tuning.space import Space
 
@@ -34,7 +36,10 @@ class Pb2(PB2):  # type: ignore[misc]
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         given = _place(trial_to_clone.config)
-        place = {name: float(unit) for name, unit in _place(super()._get_new_config(trial, trial_to_clone)[0]).items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of the Gaussian process, while it knows few trials
+            proposed = _place(super()._get_new_config(trial, trial_to_clone)[0])
+        place = {name: float(unit) for name, unit in proposed.items()}
         return _at(trial, self._moves.from_(given) if place == given else place), {}  # it knows nothing yet at first
 
 
