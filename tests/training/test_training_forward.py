@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from mien import draws
-from mien.training.forward import Batches, provenance_of
+from mien.training.forward import Batches
 from mien.training.order import Window
 from mien.training.windows import Clips
 from mien.training.world import World
@@ -65,10 +65,3 @@ def test_pictures_are_resized_as_pillow_does(tokens: Path, tmp_path: Path, side:
 def test_clips_without_tokens_need_a_network(tokens: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="neither stored tokens nor crops"):
         Batches(job_of(tokens, tmp_path), World(), None, None).make(clips()._replace(tokens=None), 0)
-
-
-def test_only_what_decides_the_tokens_is_compared() -> None:
-    made = {"kind": "vit", "model": "x", "sha256": "0", "size_px": 32, "output": "patch", "dtype": "float32"}
-    assert provenance_of(made) == provenance_of(made | {"dtype": "bfloat16", "batch_size": 1})
-    for key, other in {"kind": "dinov2", "sha256": "1", "size_px": 64, "output": "cls", "seed": 3}.items():
-        assert provenance_of(made) != provenance_of(made | {key: other})

@@ -1,21 +1,14 @@
 """Embeddings from a file of their own, `.npz` or `.parquet`, here or in a bucket: in memory, checked and divided."""
 
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from mien.config import Config
-from mien.datasets.frames import from_arrow
-from mien.datasets.shard import readable
+from mien.datasets.array_file import CONVERT, read_arrays
 from mien.datasets.split import TRAIN, by_group, require_both
 from mien.errors import ConfigError, DatasetError
 from mien.log import printable
@@ -23,7 +16,7 @@ from mien.storage.uri import canonical, open_store
 
 _SHORTEST = 1e-12
 """Torch makes no unit vector of a shorter one."""
-_CONVERT = 'convert it where you trust it: numpy.savez("embeddings.npz", embeddings=…, names=…, labels=…)'
+_SUFFIXES = (".npz", ".parquet")
 
 
 class EmbeddingSplitConfig(Config):
@@ -177,10 +170,10 @@ def _columns(place: str, config: EmbeddingsConfig) -> dict[str, Any]:
         ConfigError: It is neither `.npz` nor `.parquet`, or lacks one that is needed.
     """
     suffix = PurePosixPath(place).suffix.lower()
-    if suffix not in _READERS:
+    if suffix not in _SUFFIXES:
         raise ConfigError(
             f"{place}: is no .npz or .parquet; a .pt, .pth, .pkl or .npy may hold a pickle, which runs code when it is "
-            f"read: {_CONVERT}"
+            f"read: {CONVERT}"
         )
     folder, _, name = canonical(place).rpartition("/")
     path = open_store(folder or "/").fetch(name)
@@ -193,81 +186,4 @@ def _columns(place: str, config: EmbeddingsConfig) -> dict[str, Any]:
             raise ConfigError(f"{place}: has no column {missing[0]}, only {known:.200}; name another, or add it")
         return [column for column in there if column in needed | {config.names_column}]
 
-    return _READERS[suffix](path, place, chosen)
-
-
-Chosen = Callable[[Sequence[str]], list[str]]
-"""Columns of a file to those that are read."""
-
-
-def _from_npz(path: Path, place: str, chosen: Chosen) -> dict[str, Any]:
-    """Arrays of an `.npz`; numpy refuses pickles by default."""
-    with _numpy_reads(place), path.open("rb") as file:
-        archive = np.load(file)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        return {name: archive[name] for name in chosen(archive.files)}
-
-
-@contextmanager
-def _numpy_reads(place: str) -> Iterator[None]:
-    with readable(place, "is no readable .npz"):
-        try:
-            yield
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ValueError(str(error)) from None
-        except ValueError as error:
-            if "pickle" not in str(error):
-                raise
-            what = "holds Python objects (a pickle, or rows of several lengths), which run code when they are read"
-            raise DatasetError(f"{place}: {what}; {_CONVERT}") from None
-
-
-def _from_parquet(path: Path, place: str, chosen: Chosen) -> dict[str, Any]:
-    """Columns of a Parquet file: lists and tensors as [n, d], others as lists."""
-    with readable(place, "is no readable Parquet file"):
-        file = pq.ParquetFile(path)
-        names = chosen(file.schema_arrow.names)
-        for name in names:
-            _require_kind(file.schema_arrow.field(name).type, f"{place}: column {printable(name)}")
-        table = file.read(names)
-        table.validate(full=True)  # a damaged file may hold offsets that lead out of its buffers
-        return {name: _plain(table[name], place) for name in names}
-
-
-def _require_kind(kind: pa.DataType, what: str) -> None:
-    """Types that no code of others reads: Ray's own tensors are unpickled when they are looked at."""
-    is_plain = isinstance(kind, pa.FixedShapeTensorType) or _is_list_of_floats(kind)
-    if not is_plain and (isinstance(kind, pa.BaseExtensionType) or pa.types.is_nested(kind)):
-        raise DatasetError(f"{what} is {kind}; give lists of floats or tensors of one shape, or one text for each row")
-
-
-def _is_list_of_floats(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return bool(is_list and pa.types.is_floating(kind.value_type))
-
-
-def _plain(column: pa.ChunkedArray, place: str) -> Any:
-    if isinstance(column.type, pa.FixedShapeTensorType) or _is_list_of_floats(column.type):
-        return _matrix(column, place)
-    return column.to_pylist()
-
-
-def _matrix(column: pa.ChunkedArray, place: str) -> np.ndarray:
-    """[n, d] of a column of lists or tensors."""
-    if column.null_count:
-        raise DatasetError(f"{place}: {column.null_count} of {len(column)} embeddings are missing; leave such rows out")
-    if isinstance(column.type, pa.FixedShapeTensorType):
-        return np.asarray(from_arrow(column))
-    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
-    if len(lengths) > 1:
-        raise DatasetError(
-            f"{place}: embeddings have {min(lengths)} to {max(lengths)} dimensions; make them one length"
-        )
-    flat = pc.list_flatten(column)
-    if flat.null_count:
-        raise DatasetError(f"{place}: {flat.null_count} numbers of the embeddings are missing; leave such rows out")
-    return np.asarray(flat.to_numpy()).reshape(len(column), -1)
-
-
-_READERS = {".npz": _from_npz, ".parquet": _from_parquet}
+    return read_arrays(path, place, chosen)

@@ -7,15 +7,14 @@ import safetensors.numpy
 import torch
 
 from mien import schema
+from mien.analysis.clip_tokens import TokenMaker
 from mien.datasets.dataset import Sample, open_dataset
 from mien.datasets.frames import crop_pixels
 from mien.errors import CheckpointError
 from mien.evaluation.image_scores import MIN_SIDE_PX, FrameScores, MeanImages, score_frames
-from mien.features.network import Network
 from mien.features.registry import Resolved
 from mien.objectives.expression import Joint
-from mien.objectives.face_id import FaceId
-from mien.objectives.load import Weights, load_objective
+from mien.objectives.load import Weights
 from mien.training.clip_tasks import NOBODY, ClipTask
 from mien.training.forward import images_of
 
@@ -68,13 +67,8 @@ class Embedder:
             DatasetError: There is none.
         """
         self._job, self._means = job, means
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        objective = load_objective(job.checkpoint, job.weights).objective.to(self._device)
-        self._joint = objective if isinstance(objective, Joint) else None
-        self._is_told_who = not isinstance(objective, FaceId)
-        self._model = objective.get_submodule("expression_transformer" if self._is_told_who else "face_id_model")
-        self._backbone = Network(job.backbone, weights)
-        self._positions = self._backbone.positions().to(self._device)
+        self._maker = TokenMaker(job.checkpoint, job.weights, job.backbone, weights)
+        self._joint = self._maker.objective if isinstance(self._maker.objective, Joint) else None
         self._dataset = open_dataset(job.dataset)
 
     def __call__(self, task: ClipTask) -> Arrays:
@@ -110,13 +104,13 @@ class Embedder:
         return [(self._moved(crops, rows), self._moved(stored, rows)) for rows in places]
 
     def _moved(self, values: np.ndarray | None, rows: np.ndarray) -> torch.Tensor | None:
-        return None if values is None else torch.from_numpy(values[rows]).to(self._device)
+        return None if values is None else torch.from_numpy(values[rows]).to(self._maker.device)
 
     @torch.inference_mode()
     def _part(self, task: ClipTask, crops: torch.Tensor | None, stored: torch.Tensor | None) -> Arrays:
         """All that is known of the frames of one forward pass."""
-        patches = self._patches(crops, stored)
-        tokens = self._tokens(patches, task.row)
+        patches = self._maker.patches(_given(stored, crops))
+        tokens = self._maker.tokens(patches, task.row)
         found = {TOKENS: tokens, POOLED: patches.mean(1)}
         if self._joint is None or crops is None or not task.is_known:
             return _plain(found)
@@ -126,24 +120,11 @@ class Embedder:
         scores = self._scores(task, self._faces(self._joint, tokens, task.row), truth)
         return _plain(found | self._swapped(self._joint, task, tokens)) | scores
 
-    def _patches(self, crops: torch.Tensor | None, stored: torch.Tensor | None) -> torch.Tensor:
-        if stored is not None:
-            return stored
-        if crops is None:
-            raise ValueError("a clip has neither stored tokens nor crops that the backbone could make them of")
-        return self._backbone.embed(crops)
-
-    def _tokens(self, patches: torch.Tensor, row: int) -> torch.Tensor:
-        """What the model says of faces [n, P, D], all of one subject: [n, D]."""
-        rows = [torch.full((len(patches),), row, device=self._device)] if self._is_told_who else []
-        tokens: torch.Tensor = self._model(patches, self._positions, *rows)
-        return tokens
-
     def _faces(self, joint: Joint, tokens: torch.Tensor, row: int) -> torch.Tensor:
         """The face of one subject with the expressions of tokens [n, D]: [n, 3, S, S] in 0..1."""
-        subject = joint.conditions.subject(torch.full((len(tokens),), row, device=self._device))
-        positions = joint.conditions.positions(self._positions)
-        mask = torch.ones(1, len(tokens), dtype=torch.bool, device=self._device)
+        subject = joint.conditions.subject(torch.full((len(tokens),), row, device=self._maker.device))
+        positions = joint.conditions.positions(self._maker.positions)
+        mask = torch.ones(1, len(tokens), dtype=torch.bool, device=self._maker.device)
         images: torch.Tensor = joint.expression_reconstruction(subject, tokens, positions, mask)
         return images
 
@@ -158,8 +139,16 @@ class Embedder:
         if task.target == NOBODY:
             return {}
         images = self._faces(joint, tokens, task.target_row)
-        patches = self._backbone.embed((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
-        return {SWAPPED_TOKENS: self._tokens(patches, task.target_row), SWAPPED_POOLED: patches.mean(1)}
+        patches = self._maker.patches((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1))
+        return {SWAPPED_TOKENS: self._maker.tokens(patches, task.target_row), SWAPPED_POOLED: patches.mean(1)}
+
+
+def _given(stored: torch.Tensor | None, crops: torch.Tensor | None) -> torch.Tensor:
+    """What patch tokens are made of: themselves, where they are stored."""
+    given = crops if stored is None else stored
+    if given is None:
+        raise ValueError("a clip has neither stored tokens nor crops that the backbone could make them of")
+    return given
 
 
 def packed(arrays: Arrays) -> bytes:

@@ -8,7 +8,8 @@ import ray
 import torch
 from pydantic import Field
 
-from mien.config import Config, differing_keys
+from mien.analysis.clip_tokens import has_tokens
+from mien.config import Config
 from mien.datasets.dataset import Dataset, open_dataset
 from mien.datasets.subjects import Subjects
 from mien.errors import CheckpointError, ConfigError, PreflightError
@@ -17,7 +18,7 @@ from mien.evaluation.image_scores import MIN_SIDE_PX, MeanImages
 from mien.evaluation.report import EvaluationConfig, Report
 from mien.evaluation.report import evaluate as measured
 from mien.evaluation.report import numbers as report_numbers
-from mien.features.registry import ExtractorConfig, Resolved, resolve
+from mien.features.recorded import backbone_of
 from mien.log import logger
 from mien.models import checkpoint
 from mien.models.checkpoint import Checkpoint
@@ -33,7 +34,6 @@ from mien.training.embedding import Arrays, Embedder, EmbeddingJob, packed, unpa
 from mien.training.evaluate_bridge import PairsConfig
 from mien.training.evaluate_samples import SamplesConfig, SamplesJob
 from mien.training.evaluation_files import EvaluateReport, write
-from mien.training.forward import provenance_of
 from mien.training.job import TrainConfig
 from mien.training.windows import DataConfig as ClipDataConfig
 
@@ -214,48 +214,6 @@ def trained_by(found: Checkpoint) -> TrainConfig:
         return TrainConfig.parse(found.facts.get("config") or {}, found.uri)
     except ConfigError as error:
         raise CheckpointError(f"{error}; it was not left by `mien train` of this version") from None
-
-
-class _Backbone(Config):
-    """What a checkpoint says of its tokens."""
-
-    extractor: ExtractorConfig
-    """The frozen network."""
-
-
-def backbone_of(found: Checkpoint) -> Resolved:
-    """The frozen network that made the tokens of a run, its files found on this machine.
-
-    Raises:
-        CheckpointError: The record does not say which it was.
-        PreflightError: Its files cannot be had, or are others by now.
-    """
-    said = dict(found.facts.get("tokens") or {})
-    given = {key: said[key] for key in ("kind", "model", "weights", "seed", "size_px", "output") if key in said}
-    try:
-        config = _Backbone.parse(
-            {"extractor": {**given, "revision": said.get("revision") or "main"}}, found.uri
-        ).extractor
-    except ConfigError as error:
-        raise CheckpointError(f"{error}; its record does not tell which network made its tokens") from None
-    resolved = resolve(config)
-    keys = differing_keys(provenance_of(said), provenance_of(dict(resolved.provenance)))
-    if keys:
-        raise PreflightError(
-            f"{found.uri}: its tokens were made by another {config.model} ({', '.join(keys)} differ); put the files "
-            "back that it was trained with"
-        )
-    return resolved
-
-
-def has_tokens(dataset: Dataset, backbone: Resolved) -> bool:
-    """Whether a dataset has the patch tokens of a backbone; else they are computed from its crops."""
-    made_by = dict(dataset.record.get("models", {}).get("feature", {}))
-    keys = differing_keys(provenance_of(made_by), provenance_of(dict(backbone.provenance)))
-    if keys:
-        reason = f"those of the dataset are others: {', '.join(keys)} differ" if made_by else "the dataset has none"
-        logger.info("tokens   computed from crops (%s)", reason)
-    return not keys
 
 
 def embed(config: EvaluateConfig, prepared: Prepared) -> tuple[list[Arrays], list[Arrays]]:

@@ -1,6 +1,6 @@
 """From clips on disk to a batch on a device: tokens stored or computed, images in the size of the target."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -74,8 +74,3 @@ def _network(backbone: Resolved, weights: bytes | None) -> "Network":
     from mien.features.network import Network
 
     return Network(backbone, weights)
-
-
-def provenance_of(features: dict[str, Any]) -> dict[str, Any]:
-    """What must be equal for tokens to mean the same."""
-    return {key: features.get(key) for key in ("kind", "model", "weights", "seed", "sha256", "size_px", "output")}

@@ -6,18 +6,18 @@ import numpy as np
 import torch
 
 import mien
-from mien.config import Config, differing_keys
+from mien.config import Config
 from mien.datasets import subjects
 from mien.datasets.dataset import Dataset, open_dataset
 from mien.datasets.subjects import Subjects
 from mien.errors import ConfigError, PreflightError
 from mien.features.network import Network
+from mien.features.recorded import differing
 from mien.features.registry import ExtractorConfig, Resolved, resolve
 from mien.models import checkpoint
 from mien.objectives.diffusion import ProcessConfig
 from mien.storage.uri import Store, canonical
 from mien.training.begin import is_seed
-from mien.training.forward import provenance_of
 from mien.training.job import Job, TrainConfig
 from mien.training.samples import readers
 from mien.training.setup import columns_of, open_samples, orders
@@ -132,8 +132,7 @@ def _extractor(data: ClipDataConfig, dataset: Dataset) -> Resolved:
             "features.output=patch, or set data.tokens=online with data.backbone"
         )
     found = resolve(given)
-    keys = differing_keys(provenance_of(made_by), provenance_of(dict(found.provenance)))
-    if keys:
+    if keys := differing(made_by, found):
         raise PreflightError(
             f"{dataset.uri}: its tokens were made by another {given.model} ({', '.join(keys)} differ); "
             "name the same files, or serialize again"

@@ -13,12 +13,13 @@ import ray
 import ray.train
 from ray.train.torch import TorchConfig
 
-from mien.config import differing_keys
-from mien.errors import AlreadyExists, ConfigError, MienError, PreflightError, RefusedError, StorageError, TrainingError
+from mien.errors import ConfigError, MienError, PreflightError, TrainingError
 from mien.log import logger
 from mien.models import checkpoint
 from mien.pipelines.cluster import cause_of, is_local, session
 from mien.storage import lease
+from mien.storage.claim import CONFIG
+from mien.storage.claim import claim as claim_output
 from mien.storage.uri import Store, open_store
 from mien.training import log
 from mien.training.hooks import Handover, Trainer, Watch
@@ -26,8 +27,6 @@ from mien.training.job import Job, TrainConfig, TrainWorkersConfig
 from mien.training.mail import Report, collect, open_mail
 from mien.training.prepare import prepare
 from mien.training.worker import worker
-
-CONFIG = "config.yaml"
 
 _SWITCHES = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # 2 s by default: that is how long nobody sees that a worker died
@@ -224,18 +223,7 @@ def claim(config: TrainConfig, store: Store) -> None:
     Raises:
         RefusedError: The keys that decide what a step does differ.
     """
-    with contextlib.suppress(AlreadyExists):
-        store.put_new(CONFIG, config.to_yaml().encode())
-    try:
-        standing = TrainConfig.load(store.fetch(CONFIG))
-    except (StorageError, ConfigError) as error:
-        raise RefusedError(f"{store.uri}: holds no run of mien train ({error}); choose another output") from None
-    keys = differing_keys(standing.identity(), config.identity())
-    if keys:
-        raise RefusedError(
-            f"{store.uri}: was made with another config; these keys differ: {', '.join(keys)}. "
-            "Choose another output, or start over with --fresh"
-        )
+    claim_output(store, config, TrainConfig.identity, "run of mien train")
 
 
 def _remove(store: Store) -> None:
