@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pytest
 import yaml
@@ -329,3 +329,35 @@ def test_the_docstring_under_a_field_is_its_description() -> None:
 def test_yaml_is_read_like_any_other_yaml(tmp_path: Path) -> None:
     text = "a: 1\nb: {c: [x, 0.5, null, true]}\nd: |\n  two\n  lines\n"
     assert read_yaml(written(tmp_path / "a.yaml", text)) == yaml.safe_load(text)
+
+
+class _Folder(Config):
+    kind: Literal["folder"] = "folder"
+    folder: str
+    depth: int = 1
+
+    @model_validator(mode="after")
+    def _is_shallow(self) -> Self:
+        if self.depth > 5:
+            raise ValueError("depth and folder do not go together")
+        return self
+
+
+class _Sourced(Config):
+    source: Annotated[_Folder | Parquet, Field(discriminator="kind")]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"folder": "a", "dept": 3}, "source.dept: no such key; did you mean source.depth?"),
+        ({"folder": "a", "depth": "a"}, "source.depth: input should be a valid integer"),
+        ({"folder": 3}, "source.folder: input should be a valid string"),
+        ({"depth": 3}, "source.folder: is required"),
+        ({"folder": "a", "depth": 6}, "source: depth and folder do not go together"),
+    ],
+)
+def test_a_key_that_is_called_as_its_kind_is_told_as_a_key(source: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        _Sourced.parse({"source": {"kind": "folder", **source}}, "test")
+    assert str(refused.value).startswith(f"test: {message}")

@@ -243,13 +243,24 @@ def _explain(cls: type[BaseModel], detail: ErrorDetails, key: str) -> str:
 
 def _dotted(detail: ErrorDetails, values: Any) -> str:
     """The key as the user wrote it: pydantic also puts the tags of unions into the location."""
-    parts = []
-    for item in detail["loc"]:
-        is_key = isinstance(values, Mapping) and item in values
-        is_index = isinstance(values, list) and isinstance(item, int) and item < len(values)
-        if is_key or is_index:
-            parts.append(str(item))
-            values = values[item]
-    if detail["type"] == "missing":
-        parts.append(str(detail["loc"][-1]))
-    return ".".join(parts)
+    is_missing = detail["type"] == "missing"
+    location = detail["loc"][:-1] if is_missing else detail["loc"]
+    readings = [*_readings(location, values)]
+    is_whole = isinstance(detail["input"], Mapping | BaseModel)
+    fitting = [reading for reading in readings if isinstance(reading[1], Mapping) == is_whole] or readings
+    found = max(fitting, key=lambda reading: [part is not None for part in reversed(reading[0])])[0]
+    parts = [part for part in found if part is not None]
+    return ".".join([*parts, *([str(detail["loc"][-1])] if is_missing else [])])
+
+
+def _readings(location: Sequence[int | str], values: Any) -> Iterator[tuple[list[str | None], Any]]:
+    """Every way to take a location: each item as a key, or as a tag, which leads nowhere (None); and what is there."""
+    if not location:
+        yield [], values
+        return
+    item, rest = location[0], location[1:]
+    is_key = isinstance(values, Mapping) and item in values
+    is_index = isinstance(values, list) and isinstance(item, int) and item < len(values)
+    if is_key or is_index:
+        yield from (([str(item), *parts], there) for parts, there in _readings(rest, values[item]))
+    yield from (([None, *parts], there) for parts, there in _readings(rest, values))
