@@ -42,7 +42,15 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
 }
 """Verb -> arguments with which it is run."""
 
-ELSEWHERE = {"demo sample", "quickstart", "emulator", "train", "tune", "evaluate"}
+ELSEWHERE = {
+    *("analyze expressions", "analyze features", "analyze warp"),
+    "demo sample",
+    "quickstart",
+    "emulator",
+    "train",
+    "tune",
+    "evaluate",
+}
 """Verbs whose JSON is held by tests of their own: in processes of their own, or with a dataset of tokens."""
 
 

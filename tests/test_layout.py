@@ -152,10 +152,14 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def job_of(config: Path) -> str:
+    """configs/<job>/*.yaml, or configs/<job>/<kind>/*.yaml of a job that has several."""
+    return config.parent.relative_to(ROOT / "configs").as_posix()
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/**/*.y*ml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid(path: Path) -> None:
-    assert path.parent.parent == ROOT / "configs", "a config stands in configs/<job>/"
-    cls: type[Config] = load(CONFIGS[path.parent.name])
+    cls: type[Config] = load(CONFIGS[job_of(path)])
     assert path.suffix == ".yaml"
     required = [name for name, field in cls.model_fields.items() if field.is_required()]
     config = cls.load(path, [f"{name}=given-on-the-command-line" for name in required])
@@ -163,8 +167,8 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
 
 
 def test_every_job_has_a_config_folder_and_a_script() -> None:
-    assert {path.name for path in (ROOT / "configs").iterdir()} == set(CONFIGS)
-    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == set(CONFIGS)
+    assert {job_of(path) for path in ROOT.glob("configs/**/*.yaml")} == set(CONFIGS)
+    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == {job.partition("/")[0] for job in CONFIGS}
 
 
 @pytest.mark.parametrize("job", CONFIGS)

@@ -12,7 +12,7 @@ import typer
 
 from mien import __version__, log
 from mien.errors import MienError
-from mien.verbs import clips, datasets, demos, exchange, ingest, jobs, machine, training, video
+from mien.verbs import analyze, clips, datasets, demos, exchange, ingest, jobs, machine, training, video
 
 _INTERRUPTED = 130
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (jobs, training, demos, clips, ingest, datasets, exchange, video, machine):
+for room in (jobs, training, analyze, demos, clips, ingest, datasets, exchange, video, machine):
     app.add_typer(room.app)
 
 

@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mien.datasets.array_file import ONLY, read_arrays
+from mien.datasets.array_file import ONLY, first_of, read_arrays
 from mien.errors import ConfigError, DatasetError
 
 FIELD = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
 
 
 def everything(path: Path) -> dict[str, Any]:
-    return read_arrays(path, path.name, list)
+    return read_arrays(str(path), list)
 
 
 def test_arrays_of_every_kind_of_file_come_back(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_arrays_of_every_kind_of_file_come_back(tmp_path: Path) -> None:
 def test_only_what_is_chosen_is_read(tmp_path: Path) -> None:
     path = tmp_path / "some.npz"
     np.savez(path, field=FIELD, objects=np.array([{}, 1], object))
-    assert [*read_arrays(path, "some.npz", lambda names: [name for name in names if name == "field"])] == ["field"]
+    assert [*read_arrays(str(path), lambda names: [name for name in names if name == "field"])] == ["field"]
     with pytest.raises(DatasetError, match=r"some\.npz: holds Python objects .* convert it where you trust it"):
         everything(path)
 
@@ -57,3 +57,9 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         everything(tmp_path / "ragged.parquet")
     with pytest.raises(ConfigError, match=r"a\.csv: is of no kind that is read: \.npz, \.npy, \.parquet"):
         everything(tmp_path / "a.csv")
+
+
+def test_a_name_that_is_not_there_offers_those_that_are() -> None:
+    assert first_of(["a", "b"], ["b", "c"], "x.npz", "source.array") == "b"
+    with pytest.raises(ConfigError, match=r"x\.npz: has no array a or b, only c, d; set source\.array"):
+        first_of(["a", "b"], ["c", "d"], "x.npz", "source.array")

@@ -240,7 +240,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, wrapping: str, suffix: 
     assert not mark.exists()
     assert "\n" not in str(raised.value)
     if suffix in {"pt", "pkl", "npy"} or (suffix == "npz" and wrapping in {"pickle", "npz", "npy"}):
-            assert 'convert it where you trust it: numpy.savez("arrays.npz"' in str(raised.value)
+        assert 'convert it where you trust it: numpy.savez("arrays.npz"' in str(raised.value)
 
 
 @pytest.mark.parametrize("write", [npz, parquet])

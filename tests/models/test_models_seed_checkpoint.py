@@ -13,7 +13,7 @@ from mien.errors import CheckpointError
 from mien.models.expression_transformer import ExpressionTransformer
 from mien.models.predictor import Predictor
 from mien.models.reconstruction import Reconstruction
-from mien.models.seed_checkpoint import read
+from mien.models.seed_checkpoint import expressions, read
 from pickle_bomb import WRAPPINGS
 
 SIZES = {"embed_dim": 16, "num_heads": 2, "dropout": 0.1}
@@ -224,3 +224,29 @@ def test_another_content_is_refused_in_one_line(tmp_path: Path, content: Any, me
         read(path)
     assert str(found.value).startswith(str(path))
     assert "\n" not in str(found.value)
+
+
+def test_expressions_that_a_trainer_left_are_found(tmp_path: Path) -> None:
+    first, second = torch.ones(2, 5, 3), torch.zeros(5, 3)
+    file = tmp_path / "a.pt"
+    torch.save({"last_batch": {"expression_embed": second}, "validation_outputs": {"expression_embed": first}}, file)
+    key, found = expressions(file)
+    assert key == "validation_outputs.expression_embed"
+    assert torch.equal(found, first)
+    torch.save({"last_batch": {"expression_embed": second}, "validation_outputs": {"loss": 1.0}}, file)
+    key, found = expressions(file)
+    assert key == "last_batch.expression_embed"
+    assert torch.equal(found, second)
+
+
+def test_a_file_without_expressions_says_what_it_holds(tmp_path: Path) -> None:
+    file = tmp_path / "a.pt"
+    torch.save(
+        {"model": {"expression.w": torch.ones(1), "b": torch.ones(1)}, "validation_outputs": {"loss": 1.0}}, file
+    )
+    with pytest.raises(CheckpointError) as refused:
+        expressions(file)
+    said = str(refused.value)
+    assert "would be validation_outputs.expression_embed or last_batch.expression_embed" in said
+    for part in ("keys: model, validation_outputs", "its state: expression.w;", "keys of validation_outputs: loss"):
+        assert part in said, said

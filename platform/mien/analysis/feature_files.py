@@ -116,17 +116,25 @@ def pictures_of(number: int, config: FeatureConfig, layers: Sequence[str]) -> li
     ]
 
 
+def _rows_of(number: int) -> str:
+    """The numbers behind the figures of an image, written after all of these."""
+    return f"{ACTIVATIONS}sample_{number}.parquet"
+
+
 def draw_samples(pair: Pair, samples: Iterable[Sample], config: FeatureConfig, store: Store) -> list[int]:
-    """Figures and numbers of the first `num_samples` images; gives their numbers.
+    """Figures and numbers of the first `num_samples` images, but of those that are there; gives the numbers of all.
 
     Raises:
         ConfigError: There is no image, or an image, a timestep or a layer is not one of the networks'.
         CheckpointError: A model puts out values that are no numbers.
         StorageError: A file cannot be written.
     """
-    numbers = []
+    numbers, there = [], {entry.name for entry in store.list(ACTIVATIONS)}
     for sample in islice(samples, config.num_samples):
-        draw_sample(pair, sample, config, store)
+        if _rows_of(sample.number) in there:
+            logger.info("resume   sample_%d is done", sample.number)
+        else:
+            draw_sample(pair, sample, config, store)
         numbers.append(sample.number)
     if not numbers:
         raise ConfigError("num_samples: there is no held-out image to show; give another split or dataset")
@@ -139,7 +147,7 @@ def draw_sample(pair: Pair, sample: Sample, config: FeatureConfig, store: Store)
     names = pictures_of(sample.number, config, [one.name for one in located])
     pair.require_timesteps(one.t for one in config.conditions)
     pictures = _Pictures(store, folder, names)
-    with pair.reading(config.layers) as read, _rows(store, f"{ACTIVATIONS}{folder}.parquet") as write:
+    with pair.reading(config.layers) as read, _rows(store, _rows_of(sample.number)) as write:
         for condition in config.conditions:
             given = pair.input_of(sample, condition, config.seed)
             title = f"{condition.title} (Sample {sample.number})"

@@ -24,6 +24,8 @@ _MARGIN = 0.1
 class FlowConfig(Config):
     """Dense optical flow between the pixels."""
 
+    kind: Literal["flow"] = "flow"
+    """Kind of measurement."""
     method: Literal["dis", "farneback"] = "dis"
     """Dense inverse search (Kroeger et al. 2016), or polynomial expansion (Farnebäck 2003)."""
 
@@ -31,6 +33,8 @@ class FlowConfig(Config):
 class LandmarksWarpConfig(Config):
     """Interpolation between the landmarks; outside of the crop nothing moves."""
 
+    kind: Literal["landmarks"] = "landmarks"
+    """Kind of measurement."""
     interpolation: Literal["piecewise_affine", "thin_plate"] = "piecewise_affine"
     """Affine within each triangle of Delaunay, or the smoothest field through all points (Bookstein 1989)."""
     smoothing: float = Field(3e-5, ge=0)

@@ -16,6 +16,7 @@ from mien.datasets.frames import from_arrow
 from mien.datasets.shard import readable
 from mien.errors import ConfigError, DatasetError
 from mien.log import printable
+from mien.storage.uri import canonical, open_store
 
 CONVERT = 'convert it where you trust it: numpy.savez("arrays.npz", NAME=ARRAY)'
 ONLY = "array"
@@ -25,12 +26,11 @@ Chosen = Callable[[Sequence[str]], list[str]]
 """Columns of a file to those that are read."""
 
 
-def read_arrays(path: Path, place: str, chosen: Chosen) -> dict[str, Any]:
+def read_arrays(place: str, chosen: Chosen) -> dict[str, Any]:
     """Arrays of an `.npz` or `.npy` as they are; of a Parquet file, columns of lists and tensors as one array each.
 
     Args:
-        path: The file on this machine.
-        place: What messages call it; its ending tells the kind.
+        place: The file, here or in a bucket; its ending tells the kind.
         chosen: Given all names, those that are read.
 
     Returns:
@@ -39,11 +39,26 @@ def read_arrays(path: Path, place: str, chosen: Chosen) -> dict[str, Any]:
     Raises:
         ConfigError: It is of another kind.
         DatasetError: It is damaged, holds objects that only code could read, or rows of several lengths.
+        StorageError: It cannot be read.
     """
     suffix = PurePosixPath(place).suffix.lower()
     if suffix not in _READERS:
         raise ConfigError(f"{place}: is of no kind that is read: {', '.join(_READERS)}; {CONVERT}")
-    return _READERS[suffix](path, place, chosen)
+    folder, _, name = canonical(place).rpartition("/")
+    return _READERS[suffix](open_store(folder or "/").fetch(name), place, chosen)
+
+
+def first_of(wanted: Sequence[str], there: Sequence[str], place: str, key: str) -> str:
+    """The first of some names that a file has.
+
+    Raises:
+        ConfigError: It has none of them; its own are told, and the key that names one.
+    """
+    found = next((name for name in wanted if name in there), None)
+    if found is None:
+        names = printable(", ".join(there))
+        raise ConfigError(f"{place}: has no array {' or '.join(wanted)}, only {names:.200}; set {key}")
+    return found
 
 
 def _from_npz(path: Path, place: str, chosen: Chosen) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from mien.datasets.array_file import CONVERT, read_arrays
 from mien.datasets.split import TRAIN, by_group, require_both
 from mien.errors import ConfigError, DatasetError
 from mien.log import printable
-from mien.storage.uri import canonical, open_store
 
 _SHORTEST = 1e-12
 """Torch makes no unit vector of a shorter one."""
@@ -175,8 +174,6 @@ def _columns(place: str, config: EmbeddingsConfig) -> dict[str, Any]:
             f"{place}: is no .npz or .parquet; a .pt, .pth, .pkl or .npy may hold a pickle, which runs code when it is "
             f"read: {CONVERT}"
         )
-    folder, _, name = canonical(place).rpartition("/")
-    path = open_store(folder or "/").fetch(name)
     needed = {config.column, config.modality_column} - {None}
     needed |= {config.labels_column} if config.split.by == "label" else set()
 
@@ -186,4 +183,4 @@ def _columns(place: str, config: EmbeddingsConfig) -> dict[str, Any]:
             raise ConfigError(f"{place}: has no column {missing[0]}, only {known:.200}; name another, or add it")
         return [column for column in there if column in needed | {config.names_column}]
 
-    return read_arrays(path, place, chosen)
+    return read_arrays(place, chosen)

@@ -24,6 +24,8 @@ State = Mapping[str, Tensor]
 
 _JOINT = "joint_model_state_dict"
 _LAYER = re.compile(r"(.*?)layers\.(\d+\.(?:self_attn|multihead_attn|linear\d|norm\d)\..+)")
+_EXPRESSIONS, _SECTIONS = "expression_embed", ("validation_outputs", "last_batch")
+"""What a trainer kept, and where."""
 _LEAVES = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
 _SHOWN = 4
 """Parameters that a message names of each sort."""
@@ -73,6 +75,26 @@ def read(path: Path) -> SeedCheckpoint:
     sections = config if isinstance(config, dict) else {}
     networks = {name: _network(path, name, state, sections) for name, state in states.items()}
     return SeedCheckpoint(networks, *(_whole(content.get(key)) for key in ("epoch", "total_steps")))
+
+
+def expressions(path: Path) -> tuple[str, Tensor]:
+    """Expressions that a trainer left beside the weights, [T, D] or [B, T, D], and the key that they stand under.
+
+    Raises:
+        CheckpointError: It is absent, damaged, needs code to be read, or holds none; the keys that it has are told.
+    """
+    content = _content(path)
+    for section in _SECTIONS:
+        found = content.get(section)
+        if isinstance(found, dict) and isinstance(found.get(_EXPRESSIONS), Tensor):
+            return f"{section}.{_EXPRESSIONS}", found[_EXPRESSIONS]
+    states = [value for value in content.values() if isinstance(value, dict)]
+    weights = [str(key) for state in states for key in state if "expression" in str(key)]
+    has = {"keys": [*map(str, content)], "keys of its state": weights}
+    has |= {f"keys of {name}": [*map(str, content[name])] for name in _SECTIONS if isinstance(content.get(name), dict)}
+    told = "; ".join(f"{what}: {_listed(names)}" for what, names in has.items() if names)
+    wanted = " or ".join(f"{section}.{_EXPRESSIONS}" for section in _SECTIONS)
+    raise CheckpointError(f"{path}: holds no expressions, which would be {wanted} ({told}); give a run of `mien train`")
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -94,15 +94,16 @@ def _emit_assets(found: list[Any], *, as_json: bool) -> None:
 def config_show(words: Words = None, job: Job = "", as_json: Json = False) -> None:
     """Print the resolved config: defaults, file and overrides together; itself a valid config.
 
-    The folder of the file tells the job, as in configs/train/.
+    The folder of the file tells the job, as in configs/train/ or configs/analyze/warp/.
     """
     config = read_config(job or _job_of(words or []), words)
     emit(config.dump(), as_json, lambda: config.to_yaml().rstrip())
 
 
 def _job_of(words: list[str]) -> str:
-    folders = (Path(word).parent.name for word in words if "=" not in word)
-    return next((folder for folder in folders if folder in CONFIGS), "serialize")
+    folders = (Path(word).absolute().parent.parts for word in words if "=" not in word)
+    jobs = ("/".join(parts[-depth:]) for parts in folders for depth in (2, 1))
+    return next((job for job in jobs if job in CONFIGS), "serialize")
 
 
 @config_app.command("schema")

@@ -15,13 +15,16 @@ from mien import log
 from mien.errors import ConfigError
 
 CONFIGS = {
+    "analyze/expressions": "mien.analysis.analyze_expressions:ExpressionsConfig",
+    "analyze/features": "mien.analysis.analyze_features:FeaturesConfig",
+    "analyze/warp": "mien.analysis.analyze_warp:WarpConfig",
     "evaluate": "mien.training.evaluate:EvaluateConfig",
     "ingest": "mien.pipelines.ingest:IngestConfig",
     "serialize": "mien.pipelines.serialize:SerializeConfig",
     "train": "mien.training.job:TrainConfig",
     "tune": "mien.tuning.job:TuneConfig",
 }
-"""Folder below configs/ -> class that its files are."""
+"""Folder below configs/, which is the verb -> class that its files are."""
 
 Words = Annotated[list[str] | None, typer.Argument(metavar="[CONFIG.yaml] [key.path=value]...")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]

@@ -1,0 +1,64 @@
+"""Verbs that end in figures and the numbers behind them.
+
+A kind of analysis is a command here, an entry in `CONFIGS`, and `mien.analysis.analyze_<kind>` with
+`run(config, fresh=…)`, which returns an `AnalysisReport`.
+"""
+
+import time
+from typing import Annotated
+
+import typer
+
+from mien.verbs.verb import Json, Words, call, emit, finish, read_config
+
+app = typer.Typer()
+analyze_app = typer.Typer(
+    help="Figures, and the numbers behind them: expressions, warp, features.", no_args_is_help=True
+)
+app.add_typer(analyze_app, name="analyze")
+
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what is there and start over.")]
+
+
+@analyze_app.command()
+def expressions(words: Words = None, fresh: Fresh = False, as_json: Json = False) -> None:
+    """Draw expressions of clips: candles, heatmap, movement; and tell whether and how much they vary.
+
+    Sources (source.kind): dataset, checkpoint (a trained model looks at clips), file (.npy, .npz, .parquet), synthetic.
+    Where there are both target and prediction, they are drawn beside each other, with their difference.
+
+    Example: mien analyze expressions source.kind=checkpoint source.checkpoint=RUN source.num_clips=4 output=FIGURES
+    """
+    _analyze("expressions", words, fresh, as_json)
+
+
+@analyze_app.command()
+def warp(words: Words = None, fresh: Fresh = False, as_json: Json = False) -> None:
+    """Draw a warp field: each component as a map, and arrows over the plane; volumetric fields slice by slice.
+
+    Sources (source.kind): file (.npy, .npz, .parquet), frames (two of a clip) and pictures (two files), measured by
+    optical flow or by landmarks (source.by.kind), synthetic.
+
+    Example: mien analyze warp source.kind=frames source.dataset=DATASET source.by.kind=landmarks output=FIGURES
+    """
+    _analyze("warp", words, fresh, as_json)
+
+
+@analyze_app.command()
+def features(words: Words = None, fresh: Fresh = False, as_json: Json = False) -> None:
+    """Compare activation maps of two denoisers on the same images and noise. The same command resumes.
+
+    A figure for each image, timestep and layer, contact sheets, and whether the two differ, which may be that they do
+    not. Settings: num_samples, timesteps, layers, clean, noisy, weights=ema|model, grid.*, data.*, device.
+
+    Example: mien analyze features baseline=RUN curriculum=RUN_C output=FIGURES
+    """
+    _analyze("features", words, fresh, as_json)
+
+
+def _analyze(kind: str, words: list[str] | None, fresh: bool, as_json: bool) -> None:
+    started = time.monotonic()
+    config = read_config(f"analyze/{kind}", words)
+    report = call(f"mien.analysis.analyze_{kind}:run", config, fresh=fresh)
+    emit(report.to_json(), as_json, lambda: report.text)
+    finish(started, report.path, f"see {report.see}")

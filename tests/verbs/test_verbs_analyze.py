@@ -1,0 +1,93 @@
+"""`mien analyze` as a person types and mistypes it; what it draws is tested where it is drawn."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from buckets import BUCKET
+from command_line import assert_refused
+from evaluated_runs import save
+from feature_pairs import NETWORK, denoiser
+from mien.storage.emulator import Emulator
+from training_runs import make_tokens
+
+SMALL = tuple(f"{figure}.{key}" for figure in ("candlestick", "movement") for key in ("size_in=[4,3]", "dpi=40"))
+
+
+def synthetic(place: object) -> tuple[object, ...]:
+    return "analyze", "expressions", "source.kind=synthetic", "source.num_frames=8", f"output={place}", *SMALL
+
+
+def test_expressions_say_how_they_vary_and_where_the_pictures_are(run: Any, tmp_path: Path) -> None:
+    ended = run(*synthetic(tmp_path / "out"))
+    assert ended.code == 0, ended.err
+    assert "constant: False" in ended.out
+    assert "constant: True" in ended.out
+    candles = tmp_path / "out" / "synthetic_expression_candles_variation.png"
+    assert candles.read_bytes()[:4] == b"\x89PNG"
+    assert f"next     see {candles}" in ended.err
+    again = run(*synthetic(tmp_path / "out"), "--json")
+    assert json.loads(again.out) == {"path": str(tmp_path / "out")} | json.loads(
+        (tmp_path / "out" / "analysis.json").read_text()
+    )
+    assert_refused(run(*synthetic(tmp_path / "out"), "source.seed=4"), 5, "these keys differ: source.seed", "--fresh")
+    assert run(*synthetic(tmp_path / "out"), "source.seed=4", "--fresh").code == 0
+
+
+def test_a_warp_is_drawn_into_a_bucket(run: Any, tmp_path: Path, emulator: Emulator) -> None:
+    np.save(tmp_path / "field.npy", np.random.default_rng(0).normal(size=(8, 8, 2)))
+    place = f"gs://{BUCKET}/warp"
+    words = ("source.kind=file", f"source.file={tmp_path}/field.npy", f"output={place}", "figure.dpi=40")
+    ended = run("analyze", "warp", *words, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["figures"] == ["warp_field_frame0.png"]
+    assert f"next     see {place}/warp_field_frame0.png" in ended.err
+
+
+def test_features_of_two_runs(run: Any, tmp_path: Path) -> None:
+    make_tokens(tmp_path / "dataset").close()
+    for seed, name in ((1, "base"), (2, "other")):
+        model = denoiser(seed)
+        save(tmp_path / name, model, {"objective": model.config.dump()}, 1)
+    small = denoiser(1, NETWORK.model_copy(update={"num_blocks": 2}))
+    save(tmp_path / "deep", small, {"objective": small.config.dump()}, 1)
+    words = ("analyze", "features", f"baseline={tmp_path}/base", "num_samples=1", "noisy=false", "layers=[in_conv]")
+    words = (*words, "data.kind=crops", f"data.dataset={tmp_path}/dataset", f"output={tmp_path}/out")
+    assert_refused(run(*words, f"curriculum={tmp_path}/deep"), 1, "different architectures: num_blocks is 1 and 2")
+    assert_refused(run(*words, f"curriculum={tmp_path}/none"), 1, "none: holds no checkpoint")
+    assert not (tmp_path / "out").exists()
+    ended = run(*words, f"curriculum={tmp_path}/other", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["num_pictures"] == 2
+    assert f"next     see {tmp_path}/out/README.md" in ended.err
+
+
+def test_bad_input_is_one_line_with_its_exit_code(run: Any, tmp_path: Path) -> None:
+    dataset = make_tokens(tmp_path / "dataset")
+    np.save(tmp_path / "flat.npy", np.zeros((5, 1, 8)))
+    out = f"output={tmp_path}/out"
+    expressions = ("analyze", "expressions", out)
+    of_dataset = (*expressions, "source.kind=dataset", f"source.dataset={tmp_path}/dataset")
+    wanted = dataset.clip_ids[3]
+    assert_refused(run(*expressions), 2, "source: is required; give source.kind=dataset")
+    assert_refused(run(*expressions, "source.kind=videos"), 2, "source.kind", "'dataset', 'checkpoint', 'file'")
+    assert_refused(run(*of_dataset, f"source.clips=[{wanted[:-1]}]"), 2, f"the nearest are {wanted}")
+    assert_refused(run(*of_dataset, "source.colum=x"), 2, "source.colum: no such key; did you mean source.column?")
+    flat = ("source.kind=file", f"source.file={tmp_path}/flat.npy")
+    assert_refused(run(*expressions, *flat), 1, "[5, 1, 8] is one frame of each item, not a sequence")
+    assert_refused(run("analyze", "warp", out, *flat), 1, "[5, 1, 8] is no displacement field")
+    no_run = ("source.kind=checkpoint", f"source.checkpoint={tmp_path}/none")
+    assert_refused(run(*expressions, *no_run), 1, "none: holds no checkpoint")
+    assert_refused(run("analyze", "features", out), 2, "baseline: is required")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", ["expressions/synthetic", "features/shared", "warp/landmarks"])
+def test_its_configs_can_be_seen(run: Any, repository: Path, path: str) -> None:
+    ended = run("config", "show", repository / f"configs/analyze/{path}.yaml", "output=here")
+    assert ended.code == 0, ended.err
+    assert yaml.safe_load(ended.out)["output"] == "here"
