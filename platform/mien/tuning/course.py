@@ -7,6 +7,7 @@ import torch
 
 from mien.models import checkpoint
 from mien.pipelines.cluster import ClusterConfig
+from mien.storage.claim import CONFIG
 from mien.storage.uri import Store
 from mien.training import evaluate, train
 from mien.training.evaluate import EvaluateConfig
@@ -44,7 +45,7 @@ def course(sweep: TuneConfig, config: TrainConfig | SyntheticConfig, number: int
     """
     if isinstance(config, SyntheticConfig):
         return Course(config.num_steps, _from_checkpoint(store, synthetic.reports(config, number, store)))
-    store.replace(train.CONFIG, config.to_yaml().encode())
+    store.replace(CONFIG, config.to_yaml().encode())
     checkpoint.clear_orphans(store)
     job, weights = prepare(config, store)
     if config.workers.bounds[1] > 1:

@@ -4,17 +4,16 @@ Ray Tune decides who trains; what was decided and found lies in the output (`des
 Ray's that hears the old reports first. Its own way of resuming needs its pickles, and forgets what schedulers knew.
 """
 
-import contextlib
 import tempfile
 from typing import Any
 
 import ray
 
-from mien.config import differing_keys
-from mien.errors import AlreadyExists, ConfigError, PreflightError, RefusedError, StorageError
+from mien.errors import ConfigError, PreflightError
 from mien.log import logger
 from mien.pipelines.cluster import cause_of, is_local, session
 from mien.storage import lease
+from mien.storage.claim import claim
 from mien.storage.uri import Store, is_bucket, open_store
 from mien.training.job import TrainConfig
 from mien.training.prepare import prepare
@@ -49,7 +48,7 @@ def run(config: TuneConfig, *, fresh: bool = False, take_over: bool = False, ret
     with lease.held(store, take_over=take_over, watch="mien status"):
         if fresh:
             _remove(store)
-        claim(config, store)
+        claim(store, config, identity, "sweep of mien tune")
         num_steps = num_steps_of(config)
         num_forgiven = desk.forgive(store) if retry_failed else 0
         switch_on()  # before Ray starts, for its processes inherit it
@@ -97,24 +96,9 @@ def num_steps_of(config: TuneConfig) -> int:
     return job.num_steps
 
 
-def claim(config: TuneConfig, store: Store) -> None:
-    """Write the config once; an output of another sweep is refused.
-
-    Raises:
-        RefusedError: The keys that decide what is tried differ.
-    """
-    with contextlib.suppress(AlreadyExists):
-        store.put_new(CONFIG, config.to_yaml().encode())
-    try:
-        standing = TuneConfig.load(store.fetch(CONFIG))
-    except (StorageError, ConfigError) as error:
-        raise RefusedError(f"{store.uri}: holds no sweep of mien tune ({error}); choose another output") from None
-    keys = [key for key in differing_keys(standing.dump(), config.dump()) if key.partition(".")[0] not in _NOT_IDENTITY]
-    if keys:
-        raise RefusedError(
-            f"{store.uri}: was made with another config; these keys differ: {', '.join(keys)}. "
-            "Choose another output, or start over with --fresh"
-        )
+def identity(config: TuneConfig) -> dict[str, Any]:
+    """The keys that decide what is tried."""
+    return {key: value for key, value in config.dump().items() if key not in _NOT_IDENTITY}
 
 
 def require_room(config: TuneConfig) -> None:
