@@ -14,6 +14,7 @@ from mien.storage.local import LocalStore
 from mien.tuning import desk
 from mien.tuning.ray_tune import _at_once
 from sweeps import expected, sweep, table_of, told
+from training_scenes import cluster_of
 
 FILE = Path(__file__).parent.parent.parent / "configs" / "tune" / "synthetic.yaml"
 WORDS = ["num_trials=6", "train.num_epochs=8", "train.epoch_s=0.25", "scheduler={kind: fifo}", "cluster.address=local"]
@@ -73,6 +74,22 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         os.kill(running[0].pid, signal.SIGKILL)
     _, err = job.communicate()
     assert job.returncode == 0, err
+    _assert_whole(output)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_machine_that_dies_takes_no_trial_with_it(tmp_path: Path) -> None:
+    """Two machines with two trials each at a time; one is killed, and what it ran goes on at the other."""
+    output = tmp_path / "sweep"
+    with cluster_of(2) as cluster:
+        words = [word for word in WORDS if not word.startswith("cluster.")] + [f"cluster.address={cluster.address}"]
+        settings = ["train.workers.num_cpus=0.5", f"output={output}"]
+        job = start_job(str(FILE), *words, *settings, script="tune", RAY_ADDRESS=cluster.address)
+        wait_until(output, 8)
+        cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+        _, err = job.communicate()
+        assert job.returncode == 0, err
     _assert_whole(output)
 
 
