@@ -158,6 +158,15 @@ INGESTED = (
 )
 """Rows of ingest/report.parquet, one per item of the list, in its order."""
 
+EMBEDDINGS = (
+    Column("embeddings", "float32", (None,), "", "as the network gives it, its length included"),
+    Column("names", TEXT, (), "", "of the row: the item, with # and a number where it has several rows"),
+    Column("labels", TEXT, (), "", "class of the row, the name of a text; empty where none is known"),
+    Column("modality", TEXT, (), "", "visual or text: the name of the hook"),
+    Column("item", TEXT, (), "", "what was given to the network: rows of one item are not independent"),
+)
+"""Rows of a file of embeddings."""
+
 TRIALS = (
     Column("number", "int64", (), "", "number of the trial; with the seed of the sweep it decides what is drawn"),
     Column("state", TEXT, (), "", "running, done, stopped by the scheduler, or failed"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mien.analysis.feature_consistency import Comparison, ConsistencyConfig, Table, compare, markdown, paired_interval
+from mien.analysis.feature_consistency import Comparison, ConsistencyConfig, Table, compare, markdown
 
 CONFIG = ConsistencyConfig()
 LAYERS, CONDITIONS = ("first", "second", "third"), ("clean_t0", "noisy_t900")
@@ -125,13 +125,6 @@ def test_what_is_not_defined_is_left_out_and_not_counted() -> None:
 def test_an_empty_table_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to compare"):
         compare(Table("sparsity", (), CONDITIONS, np.zeros((5, 0, 2, 2))), CONFIG)
-
-
-def test_an_interval_is_that_of_student() -> None:
-    values = np.random.default_rng(2).normal(1, 2, 9)
-    expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    found = paired_interval(values, 0.9)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_words_and_tables_give_the_counts() -> None:

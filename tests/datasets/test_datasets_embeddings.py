@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from buckets import BUCKET
-from mien.datasets.embeddings import EmbeddingsConfig, open_embeddings
+from mien.datasets.embeddings import ColumnsConfig, EmbeddingsConfig, open_embeddings, read_rows
 from mien.datasets.split import HELD_OUT, TRAIN
 from mien.errors import ConfigError, DatasetError, StorageError
 from mien.storage.emulator import Emulator
@@ -261,3 +261,30 @@ def test_a_flipped_byte_is_one_line_or_nothing(tmp_path: Path, write: Write) -> 
     for place in np.random.default_rng(0).integers(len(whole), size=60):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         assert "\n" not in reason(path)
+
+
+@pytest.mark.parametrize("write", [npz, parquet])
+def test_rows_with_their_labels_and_groups_are_not_divided(tmp_path: Path, write: Write) -> None:
+    place = str(write(tmp_path, VALUES))
+    config = ColumnsConfig(groups_column="names", modality_column="modality", keep="visual")
+    found = read_rows(place, config)
+    assert np.array_equal(found.values, VALUES[::4])
+    assert (found.names, found.labels, found.groups) == (NAMES[::4], LABELS[::4], NAMES[::4])
+    other = read_rows(place, ColumnsConfig(labels_column="nothing"))
+    assert (len(other.values), other.labels, other.groups) == (NUM, None, None)
+    with pytest.raises(ConfigError, match="has no column nothing"):
+        read_rows(place, ColumnsConfig(labels_column="nothing"), "required")
+
+
+def test_labels_that_nobody_asked_for_may_be_missing(tmp_path: Path) -> None:
+    path = parquet(tmp_path, VALUES, labels=pa.array([None, *LABELS[1:]]))
+    assert read_rows(str(path), ColumnsConfig(), "ignored").labels is None
+    assert len(open_embeddings(str(path), EmbeddingsConfig())) == NUM
+    with pytest.raises(DatasetError, match="labels must hold one text"):
+        read_rows(str(path), ColumnsConfig())
+
+
+def test_an_axis_too_many_is_told(tmp_path: Path) -> None:
+    refused(
+        npz(tmp_path, VALUES[:, None]), r"float32 \[40, 1, 6\], but must be floats \[n, d\]; take the axis of 1 away"
+    )

@@ -49,6 +49,16 @@ def test_replicates_are_those_of_clips_that_are_copied_out() -> None:
     assert np.allclose(bootstrap.mean_of_clips(values), counts @ each / 7)
 
 
+def test_pairs_are_of_different_frames_in_every_resample() -> None:
+    values, clip = np.random.default_rng(1).normal(size=(9, 3)), np.array([0, 0, 1, 1, 2, 2, 2, 3, 3])
+    bootstrap = BootstrapConfig(num=100, seed=5).build(clip)
+    counts = (bootstrap.total(np.eye(4)[clip]) / np.bincount(clip)).astype(int)
+    for replicate, drawn in zip(bootstrap.mean_of_pairs(values), counts, strict=True):
+        weight = np.outer(drawn[clip], drawn[clip]) * (1 - np.eye(9))
+        assert replicate == pytest.approx((weight * (values @ values.T)).sum() / weight.sum())
+    assert np.isnan(BootstrapConfig(num=100).build(np.array([0, 1])).mean_of_pairs(values[:2])).any()
+
+
 @pytest.mark.parametrize("num_clips", [6, 25])
 def test_the_truth_is_inside_as_often_as_promised(num_clips: int) -> None:
     """Binomial: 400 intervals of level 0.9 hold it 360 times, give or take 6; 4 and more of that are allowed for."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from mien.analysis.feature_numbers import Floats
 from mien.config import Config
 from mien.evaluation.bootstrap import Estimate
+from mien.evaluation.student import paired_interval
 
 Verdict = Literal["higher", "lower", "mixed", "not distinguishable"]
 """Of the curriculum against the baseline; `mixed`: higher under some condition, and lower under another."""
@@ -144,17 +145,6 @@ def _comparison(table: Table, layer: Any, condition: Any, level: float) -> Compa
         effect=estimate.value / spread if spread > 0 else math.nan,
         verdict=HIGHER if estimate.low > 0 else LOWER if estimate.high < 0 else UNKNOWN,
     )
-
-
-def paired_interval(differences: Floats, level: float) -> Estimate:
-    """Mean of differences [n] and its interval by Student's t with n - 1 degrees; without one for fewer than two."""
-    from scipy.special import stdtrit
-
-    if len(differences) < 2:
-        return Estimate(float(differences.mean()) if len(differences) else math.nan, math.nan, math.nan)
-    mean, error = float(differences.mean()), float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    reach = float(stdtrit(len(differences) - 1, (1 + level) / 2)) * error
-    return Estimate(mean, mean - reach, mean + reach)
 
 
 def markdown(found: Sequence[Consistency]) -> Iterator[str]:

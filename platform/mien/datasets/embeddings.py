@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,6 +12,9 @@ from mien.datasets.array_file import CONVERT, read_arrays
 from mien.datasets.split import TRAIN, by_group, require_both
 from mien.errors import ConfigError, DatasetError
 from mien.log import printable
+
+Labels = Literal["required", "optional", "ignored"]
+"""Whether a file must have a column of labels, may have one, or is not asked."""
 
 _SHORTEST = 1e-12
 """Torch makes no unit vector of a shorter one."""
@@ -29,7 +32,7 @@ class EmbeddingSplitConfig(Config):
     """Which of them."""
 
 
-class EmbeddingsConfig(Config):
+class ColumnsConfig(Config):
     """What is read of a file; a column is an array of an `.npz`."""
 
     column: str = "embeddings"
@@ -38,18 +41,38 @@ class EmbeddingsConfig(Config):
     """Column of what rows are called; their numbers where there is none."""
     labels_column: str = "labels"
     """Column by which `split.by=label` divides."""
+    groups_column: str | None = None
+    """Column of what rows have in common, such as their image: rows of one group are not independent."""
     modality_column: str | None = None
     """Column of the modality, where a file holds several."""
     keep: str | None = None
     """The modality that is kept."""
-    split: EmbeddingSplitConfig = EmbeddingSplitConfig()
-    """Which of them are held out."""
 
     @model_validator(mode="after")
     def _names_both(self) -> Self:
         if (self.modality_column is None) != (self.keep is None):
             raise ValueError("modality_column and keep go together: give both or none")
         return self
+
+
+class EmbeddingsConfig(ColumnsConfig):
+    """What is read of a file, and how it is divided."""
+
+    split: EmbeddingSplitConfig = EmbeddingSplitConfig()
+    """Which of them are held out."""
+
+
+class EmbeddingRows(NamedTuple):
+    """What a file says of each embedding."""
+
+    values: np.ndarray
+    """float32 [n, d], each finite and with a direction."""
+    names: list[str]
+    """What rows are called."""
+    labels: list[str] | None
+    """Column `labels_column`; None where the file has none."""
+    groups: list[str] | None
+    """Column `groups_column`; None where none is asked for."""
 
 
 class Embeddings:
@@ -98,25 +121,44 @@ def open_embeddings(place: str, config: EmbeddingsConfig, embed_dim: int | None 
         DatasetError: It is damaged, or an embedding is not finite, is zero or has another length than others.
         StorageError: It cannot be read.
     """
-    columns = _columns(place, config)
-    values = _checked(np.asarray(columns[config.column]), place)
-    if embed_dim is not None and values.shape[1] != embed_dim:
-        found = values.shape[1]
+    rows = read_rows(place, config, "required" if config.split.by == "label" else "ignored")
+    if embed_dim is not None and rows.values.shape[1] != embed_dim:
+        found = rows.values.shape[1]
         raise ConfigError(
             f"{place}: embeddings have {found} dimensions, not {embed_dim} as objective.network.embed_dim says; "
             f"set it to {found}, or give embeddings of the same extractor"
         )
+    groups = rows.names if rows.labels is None else rows.labels
+    return Embeddings(rows.values, rows.names, _parts(groups, config.split))
+
+
+def read_rows(place: str, config: ColumnsConfig, labels: Labels = "optional") -> EmbeddingRows:
+    """Read and check the embeddings of a file, with their names and labels.
+
+    Raises:
+        ConfigError: The file is of another kind, or lacks a column or modality.
+        DatasetError: It is damaged, or an embedding is not finite, is zero or has another length than others.
+        StorageError: It cannot be read.
+    """
+    columns = _columns(place, config, labels)
+    values = _checked(np.asarray(columns[config.column]), place)
     texts = {name: _texts(column, name, place) for name, column in columns.items() if name != config.column}
     if wrong := next((name for name, column in texts.items() if len(column) != len(values)), None):
         raise DatasetError(f"{place}: {wrong} has {len(texts[wrong])} rows, not {len(values)} as the embeddings have")
     kept = _kept(texts, len(values), config, place)
     names = texts.get(config.names_column) or [f"row {number}" for number in range(len(values))]
-    names = [names[number] for number in kept]
-    groups = names if config.split.by == "name" else [texts[config.labels_column][number] for number in kept]
-    return Embeddings(values[kept], names, _parts(groups, config.split))
+    own = texts.get(config.labels_column) if labels != "ignored" else None
+    groups = texts.get(config.groups_column) if config.groups_column is not None else None
+
+    def of_kept(column: list[str]) -> list[str]:
+        return [column[number] for number in kept]
+
+    return EmbeddingRows(
+        values[kept], of_kept(names), *(None if column is None else of_kept(column) for column in (own, groups))
+    )
 
 
-def _kept(texts: Mapping[str, list[str]], num: int, config: EmbeddingsConfig, place: str) -> np.ndarray:
+def _kept(texts: Mapping[str, list[str]], num: int, config: ColumnsConfig, place: str) -> np.ndarray:
     """Rows of the modality that is asked for."""
     if config.modality_column is None:
         return np.arange(num)
@@ -138,7 +180,9 @@ def _parts(groups: Sequence[str], split: EmbeddingSplitConfig) -> np.ndarray:
 def _checked(values: np.ndarray, place: str) -> np.ndarray:
     """Embeddings as float32 [n, d]."""
     if values.ndim != 2 or not values.size or values.dtype.kind != "f":
-        raise DatasetError(f"{place}: embeddings are {values.dtype} {list(values.shape)}, but must be floats [n, d]")
+        squeeze = "; take the axis of 1 away" if values.ndim == 3 and 1 in values.shape else ""
+        found = f"{values.dtype} {list(values.shape)}"
+        raise DatasetError(f"{place}: embeddings are {found}, but must be floats [n, d]{squeeze}")
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite, and is refused
         values = np.ascontiguousarray(values, np.float32)
         length = np.linalg.norm(values, axis=1)
@@ -162,7 +206,7 @@ def _texts(column: Any, name: str, place: str) -> list[str]:
     return [printable(str(value)) for value in values]
 
 
-def _columns(place: str, config: EmbeddingsConfig) -> dict[str, Any]:
+def _columns(place: str, config: ColumnsConfig, labels: Labels) -> dict[str, Any]:
     """What the file has of the columns that are asked for.
 
     Raises:
@@ -174,13 +218,14 @@ def _columns(place: str, config: EmbeddingsConfig) -> dict[str, Any]:
             f"{place}: is no .npz or .parquet; a .pt, .pth, .pkl or .npy may hold a pickle, which runs code when it is "
             f"read: {CONVERT}"
         )
-    needed = {config.column, config.modality_column} - {None}
-    needed |= {config.labels_column} if config.split.by == "label" else set()
+    needed = {config.column, config.modality_column, config.groups_column} - {None}
+    needed |= {config.labels_column} if labels == "required" else set()
+    wanted = needed | {config.names_column} | ({config.labels_column} if labels == "optional" else set())
 
     def chosen(there: Sequence[str]) -> list[str]:
         if missing := sorted(str(column) for column in needed - {*there}):
             known = printable(", ".join(there))
             raise ConfigError(f"{place}: has no column {missing[0]}, only {known:.200}; name another, or add it")
-        return [column for column in there if column in needed | {config.names_column}]
+        return [column for column in there if column in wanted]
 
     return read_arrays(place, chosen)

@@ -98,6 +98,17 @@ class Bootstrap:
         """Mean over clips of their mean over frames: [N] to replicates [1 + num]; every clip counts the same."""
         return self._counts @ (self.by_clip(values) / self.by_clip(np.ones(len(values)))) / self.num_clips
 
+    def mean_of_pairs(self, values: Floats) -> Floats:
+        """Mean of x_i · x_j over pairs of different frames: [N, d] to replicates [1 + num].
+
+        A frame and its copy in a resample are no pair. NaN where a resample has none.
+        """
+        num, squares = (self.by_clip(each) for each in (np.ones(len(values)), (values * values).sum(1)))
+        sums, twice = self.total(values), self._counts * self._counts
+        pairs = (self._counts @ num) ** 2 - twice @ num
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(pairs > 0, ((sums * sums).sum(1) - twice @ squares) / pairs, np.nan)
+
     def estimate(self, replicates: Floats) -> Estimate:
         """Value and interval of a statistic from its replicates [1 + num].
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor
@@ -20,12 +19,10 @@ from mien.diffusion import bridge
 from mien.diffusion.bridge import Frame
 from mien.evaluation.bootstrap import Bootstrap, BootstrapConfig, Estimate
 from mien.evaluation.embedded import Floats
+from mien.evaluation.retrieval import ranks
 from mien.evaluation.translators import TrainingPairs, Translator, mean_shift, noise
 
 Verdict = Literal["helps", "does not help", "harms"]
-
-_CHUNK_ROWS = 1024
-"""Rows that are compared with the whole gallery at a time."""
 
 
 class BridgingConfig(Config):
@@ -207,19 +204,12 @@ def _rows(x: Tensor, pairs: HeldOutPairs, target_mean: Tensor | None) -> _Rows:
     """Each row against the gallery, in one frame."""
     x, gallery = (bridge.normalise(side, target_mean, 1.0) for side in (x, pairs.gallery))
     targets = gallery[pairs.answer]
-    chunks = zip(torch.split(x, _CHUNK_ROWS), torch.split(pairs.answer, _CHUNK_ROWS), strict=True)
-    rank = torch.cat([_rank(rows, answer, gallery) for rows, answer in chunks])
+    rank = ranks(x, gallery, pairs.answer)
     values = {"alignment": functional.cosine_similarity(x, targets), "top_1": rank < 1, "top_5": rank < 5}
     return _Rows(
         {name: value.cpu().numpy().astype(np.float64) for name, value in values.items()},
         float((x.mean(0) - targets.mean(0)).norm()),
     )
-
-
-def _rank(x: Tensor, answer: Tensor, gallery: Tensor) -> Tensor:
-    """How many other targets are at least as near as the right one, [n]."""
-    cosine = x @ gallery.T
-    return (cosine >= cosine.gather(1, answer[:, None])).sum(1) - 1
 
 
 def _measures(rows: _Rows, bootstrap: Bootstrap, minus: _Rows | None = None) -> Measures:
