@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from mien.evaluation.set_distances import bandwidth, directions, kernel_distance, sliced_wasserstein
+from mien.evaluation.set_distances import bandwidth, directions, kernel_distance, mean_gap, sliced_wasserstein
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 4)), RNG.normal(0.5, 1, (21, 4))
@@ -25,6 +25,13 @@ def test_the_bandwidth_is_the_median_distance() -> None:
     assert bandwidth(X) == pytest.approx(np.median(cdist(X, X)[np.triu_indices(30, 1)]))
     with pytest.raises(ValueError, match="all embeddings are one"):
         bandwidth(np.ones((5, 3)))
+
+
+def test_the_gap_is_the_distance_of_means_with_and_without_each_group() -> None:
+    found = mean_gap(X, Y, GROUPS)
+    assert found.whole == pytest.approx(math.dist(X.mean(0), Y.mean(0)))
+    for number, rows in enumerate(GROUPS):
+        assert found.left_out[number] == pytest.approx(math.dist(np.delete(X, rows, 0).mean(0), Y.mean(0)))
 
 
 def test_the_kernel_distance_is_that_of_all_pairs_with_and_without_each_group() -> None:

@@ -182,12 +182,12 @@ class _Measured:
     def __init__(self, scene: Scene, config: AlignmentConfig, before: Floats) -> None:
         self._scene, self._bootstrap = scene, config.bootstrap.build(scene.group)
         self._jackknife, self._answered = config.jackknife, scene.answer != NO_ANSWER
-        raw = placed(scene.text, None)
-        self._mean = raw.mean(0) if config.frame == "centred" else None
+        self._mean = mean_of(scene.text) if config.frame == "centred" else None
         self.text = placed(scene.text, self._mean)
         self._some, some_text = (_drawn(len(side), config) for side in (before, self.text))
         self._some_text = self.text[some_text]
         self._groups = config.jackknife.groups(len(self._some), scene.group[self._some], 0)
+        self._all_groups = config.jackknife.groups(len(before), scene.group, 0)
         self._directions = set_distances.directions(before.shape[1], config.num_directions, config.seed)
         unit = placed(before, self._mean)[self._some]
         self._width = set_distances.bandwidth(np.concatenate([unit, self._some_text]))
@@ -217,10 +217,10 @@ class _Measured:
                 "norm": mean(rows.norm),
                 "intra_distance": 1 - self._bootstrap.mean_of_pairs(rows.unit),
                 "text_distance": mean(1 - rows.similarity),
-                "gap": np.linalg.norm(mean(rows.unit) - self.text.mean(0), axis=1),
                 **{name: mean_of_some(self._bootstrap, each, self._answered) for name, each in own.items()},
             },
             {
+                "gap": set_distances.mean_gap(rows.unit, self.text, self._all_groups),
                 "kernel_distance": set_distances.kernel_distance(some, self._some_text, self._width, self._groups),
                 "sliced_wasserstein": set_distances.sliced_wasserstein(
                     some, self._some_text, self._directions, self._groups
@@ -249,6 +249,11 @@ class _Measured:
             missing = NotMeasurable("no row has a label that is the name of a text")
             found |= dict.fromkeys(("alignment", "top_1", "top_5"), missing)
         return Measures(**found)
+
+
+def mean_of(values: Floats) -> Floats:
+    """Mean of the unit vectors of rows [n, d]: where the centred frame has its origin."""
+    return np.asarray(placed(values, None).mean(0))
 
 
 def placed(values: Floats, mean: Floats | None) -> Floats:

@@ -51,6 +51,8 @@ class Judgement:
     """Of one system against what was before."""
 
     verdict: Verdict
+    percent: Estimate
+    """Change of the mean similarity, in percent of that before."""
     reasons: tuple[str, ...]
     is_smoothed: bool
     """Rows came so near to each other that they hardly differ."""
@@ -85,7 +87,7 @@ def judge(before: System, after: System, config: VerdictConfig) -> Judgement:
         faults.append(f"fewer rows have their own text nearest: top-1 {top_1}")
     verdict, reason = _by_similarity(before, after, after.percent, config)
     verdict = "poor" if faults else verdict
-    return Judgement(verdict, (reason, *faults), is_smoothed, is_collapsed, ADVICE[verdict])
+    return Judgement(verdict, after.percent, (reason, *faults), is_smoothed, is_collapsed, ADVICE[verdict])
 
 
 def _by_similarity(before: System, after: System, percent: Estimate, config: VerdictConfig) -> tuple[Verdict, str]:

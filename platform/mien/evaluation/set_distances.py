@@ -1,6 +1,6 @@
-"""How far two sets of embeddings are apart as distributions: kernel and sliced Wasserstein distance.
+"""How far two sets of embeddings are apart: by their means, by a kernel, and by sliced Wasserstein distance.
 
-Both come as a whole and without one group of rows after the other, as `JackknifeConfig.estimate` wants them: resamples
+All come as a whole and without one group of rows after the other, as `JackknifeConfig.estimate` wants them: resamples
 with repeated rows would shift them. Only the first set varies; the second, such as the texts of all classes, is given.
 """
 
@@ -35,6 +35,13 @@ def bandwidth(values: Floats) -> float:
     if median <= 0:
         raise ValueError("all embeddings are one; a kernel needs two that differ")
     return median
+
+
+def mean_gap(first: Floats, second: Floats, groups: Sequence[Ints]) -> Distance:
+    """Distance of the means of [n, d] and [m, d], the modality gap of unit vectors (Liang et al. 2022)."""
+    sums, goal = np.stack([first[rows].sum(0) for rows in groups]), second.mean(0)
+    num = np.array([len(rows) for rows in groups])
+    return _with_left_out(lambda kept: float(np.linalg.norm(kept @ sums / (kept @ num) - goal)), len(groups))
 
 
 def kernel_distance(first: Floats, second: Floats, width: float, groups: Sequence[Ints]) -> Distance:

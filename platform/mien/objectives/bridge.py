@@ -107,7 +107,11 @@ class EmbeddingBridge(Diffusion):
 
     @torch.no_grad()
     def translate(
-        self, x: Float[Tensor, "n d"], source_mean: Float[Tensor, " m"], frame: Frame | None = None
+        self,
+        x: Float[Tensor, "n d"],
+        source_mean: Float[Tensor, " m"],
+        frame: Frame | None = None,
+        way: BridgeConfig | None = None,
     ) -> Float[Tensor, "n d"]:
         """Unit vectors of embeddings that were led into what it is trained on; it must be in eval mode.
 
@@ -115,13 +119,14 @@ class EmbeddingBridge(Diffusion):
             x: Embeddings of the source, as an extractor gives them.
             source_mean: Mean of the unit vectors of their modality.
             frame: Of the result; the config's if none.
+            way: Start step, number of steps and radius; the config's if none.
 
         Raises:
             ValueError: There is no mean, an embedding cannot be scaled, or the widths differ.
         """
-        own = self._known_mean()
-        centred = self.config.bridge.translate(self.denoiser, self._seen(x, source_mean))
-        return bridge.denormalise(centred, own, frame or self.config.bridge.frame)
+        own, way = self._known_mean(), way or self.config.bridge
+        centred = way.translate(self.denoiser, bridge.normalise(x, source_mean, way.radius))
+        return bridge.denormalise(centred, own, frame or way.frame)
 
     def _seen(self, x: Tensor, mean: Tensor) -> Tensor:
         """What the network sees where there is no noise."""
