@@ -12,6 +12,7 @@ from mien.config import COMMAND_LINE
 from mien.diffusion.bridge import BridgeConfig
 from mien.errors import ConfigError
 from mien.evaluation.alignment import AlignmentConfig, Scene, compare
+from mien.evaluation.alignment_verdict import VerdictConfig
 from mien.evaluation.embedded import Floats
 
 ROWS, TEXT, ANSWER = embeddings()
@@ -27,7 +28,7 @@ def lead(rows: Floats, way: BridgeConfig) -> Floats:
 
 
 def points() -> list[Point]:
-    return sweep(ROWS, SCENE, [*ways(CONFIG, BridgeConfig(), 1000)], lead, ALIGNMENT)
+    return sweep(ROWS, SCENE, [*ways(CONFIG, BridgeConfig(), 1000)], lead, ALIGNMENT, VerdictConfig())
 
 
 def test_ways_are_all_that_can_be() -> None:
@@ -64,8 +65,16 @@ def test_the_best_gains_most_and_is_framed() -> None:
     assert len(json.loads(json.dumps(numbers(found)))["points"]) == 6
 
 
+def test_verdicts_begin_where_they_are_told_to() -> None:
+    strict = sweep(ROWS, SCENE, [*ways(CONFIG, BridgeConfig(), 1000)], lead, ALIGNMENT, VerdictConfig(good_percent=500))
+    assert any(point.judgement.verdict == "good" for point in points())
+    assert not any(point.judgement.verdict == "good" for point in strict)
+
+
 def test_another_bridge_changes_the_picture() -> None:
-    worse = sweep(ROWS, SCENE, [*ways(CONFIG, BridgeConfig(), 1000)], lambda rows, _: rows + OFFSET, ALIGNMENT)
+    worse = sweep(
+        ROWS, SCENE, [*ways(CONFIG, BridgeConfig(), 1000)], lambda rows, _: rows + OFFSET, ALIGNMENT, VerdictConfig()
+    )
     assert not np.array_equal(panel(draw(points(), CONFIG), 0), panel(draw(worse, CONFIG), 0))
 
 

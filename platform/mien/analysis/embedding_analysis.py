@@ -9,12 +9,13 @@ sweep                                         ways of the first bridge, where so
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationInfo, field_validator
+from pydantic import field_validator
 
 from mien.analysis import (
     embedding_classes,
@@ -34,7 +35,7 @@ from mien.analysis.embedding_sweep import Point, SweepConfig
 from mien.errors import ConfigError
 from mien.evaluation.alignment import AlignmentConfig, Scene, System, compare, mean_of, placed
 from mien.evaluation.alignment_verdict import Judgement, VerdictConfig, judge
-from mien.evaluation.bootstrap import NotMeasurable
+from mien.evaluation.bootstrap import BootstrapConfig, Estimate, NotMeasurable
 from mien.evaluation.classes import ClassesConfig, ClassReport, by_class
 from mien.evaluation.embedded import Floats
 from mien.evaluation.report import plain
@@ -57,8 +58,8 @@ class EmbeddingAnalysisConfig(SetsConfig):
     """Where good, mixed and poor begin."""
     classes: ClassesConfig = ClassesConfig()
     """Which classes are rare or unseen."""
-    tsne: TsneConfig | Literal["skip"] = TsneConfig()
-    """The map of embeddings; `skip` saves its time, some ten seconds for each thousand points."""
+    tsne: TsneConfig = TsneConfig()
+    """The map of embeddings, or `skip`."""
     distribution: DistributionConfig = DistributionConfig()
     """The figure of similarity, norms and distances."""
     effect: EffectConfig = EffectConfig()
@@ -70,11 +71,12 @@ class EmbeddingAnalysisConfig(SetsConfig):
 
     @field_validator("tsne", mode="before")
     @classmethod
-    def _skip_or_options(cls, given: Any, info: ValidationInfo) -> Any:
-        """One message, not one for each branch of the union."""
-        if isinstance(given, str) and given != "skip":
-            raise ValueError(f"{info.field_name}={given!r:.40} is neither skip nor options such as tsne.samples=1000")
-        return TsneConfig.model_validate(given) if isinstance(given, dict) else given
+    def _skip_or_options(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            if given != "skip":
+                raise ValueError(f"{given!r:.40} is neither skip nor options such as tsne.samples=1000")
+            return {"is_skipped": True}
+        return given
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Analysis:
     """What was before, then every bridge, then the mean shift."""
     judgements: dict[str, Judgement]
     """Of every system but the first, by name."""
+    beyond_shift: dict[str, Estimate]
+    """Similarity minus that after the mean shift: what a bridge does that costs more."""
     classes: dict[str, ClassReport | NotMeasurable]
     points: tuple[Point, ...]
     """Of the sweep."""
@@ -123,7 +127,7 @@ def analyze(config: EmbeddingAnalysisConfig, store: Store) -> Analysis:
 
 def _check_points(config: EmbeddingAnalysisConfig, sets: Sets) -> None:
     """Refuse a perplexity that does not fit before minutes are spent."""
-    if config.tsne != "skip":
+    if not config.tsne.is_skipped:
         num_sides = 1 + bool(sets.bridges or config.after)
         num = num_sides * min(len(sets.visual.names), config.tsne.samples)
         embedding_map.require_points(num + min(len(sets.text.names), config.tsne.samples), config.tsne)
@@ -144,7 +148,19 @@ def _measured(config: EmbeddingAnalysisConfig, sets: Sets) -> Analysis:
     judgements = {one.name: judge(systems[0], one, config.verdict) for one in systems[1:]}
     mean = mean_of(sets.text.values) if config.alignment.frame == "centred" else None
     text = placed(sets.text.values, mean)
-    return Analysis(sets, tuple(systems), judgements, classes, tuple(_sweep(config, sets)), text)
+    beyond = _beyond_shift(systems, sets.scene, config.alignment.bootstrap)
+    return Analysis(sets, tuple(systems), judgements, beyond, classes, tuple(_sweep(config, sets)), text)
+
+
+def _beyond_shift(systems: Sequence[System], scene: Scene, config: BootstrapConfig) -> dict[str, Estimate]:
+    """Paired with the control, where there is one."""
+    shifts = [one.rows.similarity for one in systems if one.name == MEAN_SHIFT]
+    bootstrap = config.build(scene.group)
+    return {
+        one.name: bootstrap.estimate(bootstrap.mean(one.rows.similarity - shift))
+        for shift in shifts
+        for one in systems[1:-1]
+    }
 
 
 def _after(config: EmbeddingAnalysisConfig, sets: Sets) -> dict[str, Floats]:
@@ -173,9 +189,8 @@ def _sweep(config: EmbeddingAnalysisConfig, sets: Sets) -> list[Point]:
     some = np.unique(np.linspace(0, num - 1, min(num, config.sweep.num_rows)).astype(int))
     scene = Scene(sets.scene.text, sets.scene.answer[some], sets.scene.group[some])
     logger.info("sweep: %d ways, %d rows", len(tried), len(some))
-    return embedding_sweep.sweep(
-        sets.visual.values[some], scene, tried, lambda rows, way: sets.lead(first, rows, way), config.alignment
-    )
+    lead = partial(sets.lead, first)
+    return embedding_sweep.sweep(sets.visual.values[some], scene, tried, lead, config.alignment, config.verdict)
 
 
 def _draw(found: Analysis, config: EmbeddingAnalysisConfig, store: Store) -> Iterator[str]:
@@ -205,7 +220,7 @@ def _figures(
 ) -> Iterator[tuple[str, "Figure", dict[str, Any]]]:
     """Name, picture and numbers; the control has no map of its own."""
     before, text_norm = found.systems[0], _text_norm(found.sets)
-    if config.tsne != "skip" and (after is None or after.name != MEAN_SHIFT):
+    if not config.tsne.is_skipped and (after is None or after.name != MEAN_SHIFT):
         points = embedding_map.project(before.rows.unit, after.rows.unit if after else None, found.text, config.tsne)
         yield "tsne_comparison", embedding_map.draw(points, config.tsne), _map_numbers(found.sets, points)
     figure = embedding_distribution.draw(before, after, text_norm, config.distribution)
@@ -266,6 +281,7 @@ def _document(found: Analysis, facts: dict[str, Any]) -> dict[str, Any]:
             "measures": plain(one.measures),
             "spread": plain(one.spread),
             "minus_before": plain(one.minus_before) if one.minus_before else None,
+            "beyond_shift": plain(found.beyond_shift[one.name]) if one.name in found.beyond_shift else None,
             "judgement": plain(found.judgements[one.name]) if one.name in found.judgements else None,
             "groups": _groups(found.classes.get(one.name)),
         }
@@ -297,7 +313,8 @@ def _index(found: Analysis, facts: dict[str, Any], files: list[str]) -> Iterator
     yield f"- **Intervals:** {facts['config']['alignment']['bootstrap']['level']:.0%}, over images; the texts are given"
     yield from ["", "## Systems", "", *embedding_report.table(found.systems, found.judgements), ""]
     for name, one in found.judgements.items():
-        yield f"- **{said(name)}: {one.verdict}.** {'; '.join(one.reasons)}. Next: {'; '.join(one.advice)}."
+        beyond = f"Beyond the mean shift: {found.beyond_shift[name]}. " if name in found.beyond_shift else ""
+        yield f"- **{said(name)}: {one.verdict}.** {'; '.join(one.reasons)}. {beyond}Next: {'; '.join(one.advice)}."
     for name, report in found.classes.items():
         yield from ["", f"## Classes: {said(name)}", ""]
         if isinstance(report, ClassReport):

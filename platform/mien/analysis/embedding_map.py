@@ -28,6 +28,8 @@ class TsneConfig(FigureConfig):
     """Width and height in inches."""
     dpi: int = Field(300, ge=20, le=600)
     """Pixels per inch."""
+    is_skipped: bool = False
+    """Draw no map; `tsne=skip` says the same, and saves its time: some ten seconds for each thousand points."""
     samples: int = Field(2000, ge=2, le=20_000)
     """Rows, and texts, at most; drawn if there are more, the same before and after."""
     perplexity: float = Field(30, gt=0)
@@ -116,7 +118,8 @@ def draw(points: Points, config: TsneConfig) -> "Figure":
     _draw_dots(axes, points.before, config.before, f"Visual (Before): {len(points.before)}")
     if points.after is not None:
         _draw_dots(axes, points.after, config.after, f"Visual (After): {len(points.after)}")
-        _draw_arrows(axes, points.before[points.arrows], points.after[points.arrows])
+        reach = float(np.ptp(np.concatenate([points.before, points.after, points.text]), axis=0).max())
+        _draw_arrows(axes, points.before[points.arrows], points.after[points.arrows], reach / 150)
     x, y = points.text.T
     label = f"Text (Target): {len(points.text)}"
     axes.scatter(x, y, 100, config.text, marker="*", alpha=0.8, edgecolors=_TEXT_EDGE, lw=0.6, zorder=4, label=label)
@@ -136,9 +139,10 @@ def _draw_dots(axes: "Axes", places: Floats, colour: str, label: str) -> None:
     axes.scatter(places[:, 0], places[:, 1], s=10, color=colour, alpha=0.3, linewidths=0, rasterized=True, label=label)
 
 
-def _draw_arrows(axes: "Axes", start: Floats, end: Floats) -> None:
+def _draw_arrows(axes: "Axes", start: Floats, end: Floats, head_width: float) -> None:
+    """Heads are as wide beside the plane as those of the first tool, 1.0 on planes of 150."""
     for (x, y), (to_x, to_y) in zip(start, end, strict=True):
-        axes.arrow(x, y, to_x - x, to_y - y, alpha=0.2, color="grey", head_width=1.0, length_includes_head=True)
+        axes.arrow(x, y, to_x - x, to_y - y, alpha=0.2, color="grey", head_width=head_width, length_includes_head=True)
 
 
 def _drawn(num: int, most: int, rng: np.random.Generator) -> Ints:

@@ -12,7 +12,7 @@ from pydantic import Field
 from mien.analysis import style
 from mien.analysis.style import FigureConfig, Size
 from mien.diffusion.bridge import BridgeConfig
-from mien.evaluation.alignment import AlignmentConfig, Scene, compare
+from mien.evaluation.alignment import AlignmentConfig, Scene, System, compare
 from mien.evaluation.alignment_verdict import Judgement, VerdictConfig, judge
 from mien.evaluation.bootstrap import Estimate, NotMeasurable
 from mien.evaluation.embedded import Floats
@@ -69,7 +69,12 @@ def ways(config: SweepConfig, own: BridgeConfig, num_noise_levels: int) -> Itera
 
 
 def sweep(
-    rows: Floats, scene: Scene, tried: Sequence[BridgeConfig], translate: Translate, config: AlignmentConfig
+    rows: Floats,
+    scene: Scene,
+    tried: Sequence[BridgeConfig],
+    translate: Translate,
+    alignment: AlignmentConfig,
+    verdict: VerdictConfig,
 ) -> list[Point]:
     """Lead the rows by one way after the other, and measure each.
 
@@ -80,24 +85,22 @@ def sweep(
     for way in tried:
         started = time.perf_counter()
         after = translate(rows, way)
-        seconds = (time.perf_counter() - started) / len(rows)
-        found.append(_point(way, rows, after, scene, config, seconds))
+        seconds = time.perf_counter() - started
+        first, second = compare(rows, {"bridge": after}, scene, alignment)
+        found.append(_point(way, second, judge(first, second, verdict), seconds / len(rows)))
     return found
 
 
-def _point(
-    way: BridgeConfig, before: Floats, after: Floats, scene: Scene, config: AlignmentConfig, seconds: float
-) -> Point:
-    first, second = compare(before, {"bridge": after}, scene, config)
+def _point(way: BridgeConfig, system: System, judgement: Judgement, seconds_per_row: float) -> Point:
     return Point(
-        way.start_step,
-        way.num_steps,
-        way.radius,
-        second.measures.similarity,
-        second.spread.similarity_std,
-        second.measures.top_1,
-        judge(first, second, VerdictConfig()),
-        seconds,
+        start_step=way.start_step,
+        num_steps=way.num_steps,
+        scale=way.radius,
+        similarity=system.measures.similarity,
+        similarity_std=system.spread.similarity_std,
+        top_1=system.measures.top_1,
+        judgement=judgement,
+        seconds_per_row=seconds_per_row,
     )
 
 

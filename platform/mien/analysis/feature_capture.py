@@ -27,8 +27,10 @@ class Located(NamedTuple):
     module: nn.Module
 
 
-def locate(network: nn.Module, name: str, known: Mapping[str, nn.Module] | None = None) -> Located:
+def locate(network: nn.Module, name: str, known: Mapping[str, nn.Module] | None = None, key: str = "layers") -> Located:
     """The module with a dotted path, or with one of the names that the network gives (`known`, e.g. `Unet.taps`).
+
+    Messages begin with the key of the config that names it.
 
     Raises:
         ConfigError: There is none, or it is an empty list; the nearest names are offered.
@@ -37,11 +39,11 @@ def locate(network: nn.Module, name: str, known: Mapping[str, nn.Module] | None 
     by_name = {path: module for module, path in paths.items() if path} | dict(known or {})
     if name not in by_name:
         near = difflib.get_close_matches(name, by_name, n=_NUM_OFFERED, cutoff=0.4) or [*by_name][:_NUM_OFFERED]
-        raise ConfigError(f"layers: {name}: no such module; the nearest are {', '.join(near)}")
+        raise ConfigError(f"{key}: {name}: no such module; the nearest are {', '.join(near)}")
     module = by_name[name]
     while isinstance(module, nn.ModuleList):
         if not len(module):
-            raise ConfigError(f"layers: {name}: is an empty list of modules; name another")
+            raise ConfigError(f"{key}: {name}: is an empty list of modules; name another")
         module = module[-1]
     return Located(name, paths[module], module)
 
@@ -57,29 +59,44 @@ def capturing(network: nn.Module, names: Sequence[str], known: Mapping[str, nn.M
         ConfigError: A name is unknown; when run, a module took no part in the pass or puts out something else than a
             tensor.
     """
-    located = [locate(network, name, known) for name in names]
-    seen = dict[str, Tensor]()
-    with ExitStack() as hooks:
-        for one in located:
-            hooks.callback(one.module.register_forward_hook(partial(_keep, seen, one.name)).remove)
-        yield partial(_run, network, seen, [one.name for one in located])
 
-
-def _run(network: nn.Module, seen: dict[str, Tensor], names: Sequence[str], *inputs: Any) -> dict[str, Tensor]:
-    seen.clear()  # of a pass that somebody else made in between
-    try:
-        with evaluation(network):
-            network(*inputs)
+    def read(*inputs: Any) -> dict[str, Tensor]:
+        seen = observe(*inputs)
         silent = [name for name in names if name not in seen]
         if silent:
             raise ConfigError(f"layers: {', '.join(silent)}: took no part in the forward pass; name the modules within")
         return {name: seen[name] for name in names}
-    finally:
-        seen.clear()  # no output outlives its pass here
+
+    with observing(network, [locate(network, name, known) for name in names]) as observe:
+        yield read
 
 
-def _keep(seen: dict[str, Tensor], name: str, module: nn.Module, _: object, output: object) -> None:
+@contextmanager
+def observing(network: nn.Module, located: Sequence[Located], key: str = "layers") -> Iterator[Read]:
+    """The same of modules of which some may take no part in a pass: they have no output then, not that of another pass.
+
+    Raises:
+        ConfigError: When run, a module puts out something else than a tensor.
+    """
+    seen = dict[str, Tensor]()
+
+    def observe(*inputs: Any) -> dict[str, Tensor]:
+        seen.clear()  # of a pass that somebody else made in between
+        try:
+            with evaluation(network):
+                network(*inputs)
+            return dict(seen)
+        finally:
+            seen.clear()  # no output outlives its pass here
+
+    with ExitStack() as hooks:
+        for one in located:
+            hooks.callback(one.module.register_forward_hook(partial(_keep, seen, one.name, key)).remove)
+        yield observe
+
+
+def _keep(seen: dict[str, Tensor], name: str, key: str, module: nn.Module, _: object, output: object) -> None:
     if not isinstance(output, Tensor):
         within = ", ".join(f"{name}.{path}" for path, _ in module.named_children()) or "another module"
-        raise ConfigError(f"layers: {name}: puts out a {type(output).__name__}, not one tensor; name {within}")
+        raise ConfigError(f"{key}: {name}: puts out a {type(output).__name__}, not one tensor; name {within}")
     seen[name] = output.detach().float().cpu().clone()
