@@ -111,9 +111,15 @@ def test_rows_of_another_network_are_not_mixed_in(tmp_path: Path) -> None:
     assert capture(config(nums, num_items=3, save_every=7), store).num_rows == 3 + NUM_TEXTS
 
 
-def test_the_first_items_alone(tmp_path: Path) -> None:
-    assert capture(config([1, 1, 1, 1], num_items=2), LocalStore(tmp_path)).num_items == 2
+def test_the_first_items_alone_and_later_all(tmp_path: Path) -> None:
+    nums, store = [1, 1, 2, 1], LocalStore(tmp_path)
+    assert capture(config(nums, num_items=2), store).num_items == 2
     assert rows(tmp_path).names == ["image 0", "image 1"]
+    network, num_passes = recogniser(), []
+    network.register_forward_hook(lambda *_: num_passes.append(1))
+    assert capture_from(network, (Item(*each) for each in items(nums)), config(nums), store).num_items == 4
+    assert len(num_passes) == 2
+    assert np.allclose(rows(tmp_path).values, expected(nums))
 
 
 def test_the_network_is_as_it_was(tmp_path: Path) -> None:

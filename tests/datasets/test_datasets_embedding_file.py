@@ -53,6 +53,35 @@ def test_an_end_in_between_costs_the_last_part_alone(tmp_path: Path) -> None:
     assert np.array_equal(read_rows(str(tmp_path / "faces.parquet"), VISUAL).values, VALUES[:10])
 
 
+def test_a_finished_file_grows(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    filled(EmbeddingFile(store, "faces", ABOUT), range(2)).finish()
+    again = EmbeddingFile(store, "faces", ABOUT, 1)
+    assert again.done == {"image 0", "image 1"}
+    filled(again, range(2, 4))
+    last = EmbeddingFile(store, "faces", ABOUT, 1)
+    assert last.num_rows == 10
+    filled(last, range(4, 5)).finish()
+    assert np.array_equal(read_rows(str(tmp_path / "faces.parquet"), VISUAL).values, VALUES[:10])
+    assert [entry.name for entry in store.list()] == ["faces.parquet"]
+    pq.write_table(pq.read_table(tmp_path / "faces.parquet").replace_schema_metadata(None), tmp_path / "own.parquet")
+    with pytest.raises(DatasetError, match="of somebody else"):
+        EmbeddingFile(store, "own", ABOUT)
+
+
+def test_parts_that_an_end_left_beside_the_file_count_once(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    filled(EmbeddingFile(store, "faces", ABOUT, 1), range(3))
+    left = {entry.name: store.read(entry.name) for entry in store.list("faces.parts/")}
+    EmbeddingFile(store, "faces", ABOUT).finish()
+    for name, data in left.items():
+        store.replace(name, data)
+    again = EmbeddingFile(store, "faces", ABOUT)
+    assert again.num_rows == 8
+    filled(again, range(3, 5)).finish()
+    assert np.array_equal(read_rows(str(tmp_path / "faces.parquet"), VISUAL).values, VALUES[:10])
+
+
 def test_what_made_it_and_what_failed_stand_in_the_file(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     file = EmbeddingFile(store, "faces", ABOUT, 1)
@@ -81,11 +110,11 @@ def test_failures_are_taken_up_too(tmp_path: Path) -> None:
 def test_parts_of_another_model_are_refused_and_damaged_ones_told(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     filled(EmbeddingFile(store, "faces", ABOUT, 1), range(2))
-    with pytest.raises(RefusedError, match=r"was made with other values of model; remove faces\.parts/"):
+    with pytest.raises(RefusedError, match=r"was made with other values of model; remove it"):
         EmbeddingFile(store, "faces", {**ABOUT, "model": "other"})
-    part = tmp_path / "faces.parts" / "000001.parquet"
+    part = tmp_path / "faces.parts" / "000000002.parquet"
     part.write_bytes(part.read_bytes()[:-20])
-    with pytest.raises(DatasetError, match=r"000001\.parquet: is damaged"):
+    with pytest.raises(DatasetError, match=r"000000002\.parquet: is damaged"):
         EmbeddingFile(store, "faces", ABOUT)
 
 

@@ -1,7 +1,9 @@
 """A file of embeddings that grows part by part, so that an end in between costs little; what made it stands in it.
 
-NAME.parts/000000.parquet …      rows of some items each, until all are there
-NAME.parquet                     all rows, and in its metadata `mien`: provenance, counts, and items that failed
+NAME.parts/000000100.parquet …   rows of some items each, until all are there
+NAME.parquet                     all rows
+
+The metadata `mien` of each says its provenance, its items, and those that failed. A finished file can grow, too.
 """
 
 import io
@@ -42,7 +44,10 @@ class EmbeddingFile:
         """
         self._store, self._name, self._provenance = store, name, json.loads(json.dumps(dict(provenance)))
         self._items_per_part = items_per_part
-        self._parts = [self._read(entry.name) for entry in store.list(f"{name}.parts/")]
+        whole = [self._read(entry.name) for entry in store.list(f"{name}.parquet") if entry.name == f"{name}.parquet"]
+        finished = {item for part in whole for item in _about(part)["items"]}
+        parts = [self._read(entry.name) for entry in store.list(f"{name}.parts/")]
+        self._parts = [*whole, *(part for part in parts if not {*_about(part)["items"]} <= finished)]
         known = [_about(part) for part in self._parts]
         self.done = {item for about in known for item in about["items"]}
         """Items that need not be computed again, failed ones included."""
@@ -97,7 +102,7 @@ class EmbeddingFile:
         parts = [part for part in self._parts if part.num_rows]
         if not parts:
             raise ValueError(f"{self._name}: has no row; a file of embeddings needs one")
-        about = {**self._provenance, "num_items": len(self.done), "failures": self.failures}
+        about = {"provenance": self._provenance, "items": sorted(self.done), "failures": self.failures}
         self._store.replace(f"{self._name}.parquet", _bytes(pa.concat_tables(parts), about))
         for entry in list(self._store.list(f"{self._name}.parts/")):
             self._store.delete(entry.name)
@@ -109,26 +114,25 @@ class EmbeddingFile:
             return
         rows = pa.concat_tables(self._rows) if self._rows else pa.table({})
         about = {"provenance": self._provenance, "items": self._new_items, "failures": self._new_failures}
-        name = f"{self._name}.parts/{len(self._parts):06d}.parquet"
+        name = f"{self._name}.parts/{len(self.done):09d}.parquet"  # more with every part
         self._store.replace(name, _bytes(rows, about))
         self._parts.append(rows)
         self._rows, self._new_items, self._new_failures = [], [], []
 
     def _read(self, name: str) -> pa.Table:
         place = f"{self._store.uri}/{name}"
-        with readable(place, "is damaged"):
+        with readable(place, "is damaged, or of somebody else"):
             part = pq.read_table(self._store.fetch(name))
             found = _about(part)["provenance"]
         if keys := differing_keys(found, self._provenance):
             raise RefusedError(
-                f"{place}: was made with other values of {', '.join(keys)}; remove {self._name}.parts/, or take "
-                "another output"
+                f"{place}: was made with other values of {', '.join(keys)}; remove it, or give another name or output"
             )
         return part
 
 
 def provenance(store: Store, name: str) -> dict[str, Any]:
-    """What a finished file says of itself; empty for a file of somebody else.
+    """What a file says of itself: provenance, `num_items` and `failures`; empty for a file of somebody else.
 
     Raises:
         DatasetError: It is damaged.
@@ -136,8 +140,10 @@ def provenance(store: Store, name: str) -> dict[str, Any]:
     """
     with readable(f"{store.uri}/{name}", "is damaged"):
         metadata = pq.read_schema(store.fetch(name)).metadata or {}
-        found = json.loads(metadata.get(_KEY, b"{}"))
-    return dict(found) if isinstance(found, dict) else {}
+        if _KEY not in metadata:
+            return {}
+        found = json.loads(metadata[_KEY])
+        return {**found["provenance"], "num_items": len(found["items"]), "failures": found["failures"]}
 
 
 def _filled(part: pa.Table) -> set[tuple[str, str]]:
