@@ -39,7 +39,7 @@ class AlignmentConfig(Config):
     """Intervals of distances of distributions."""
     num_directions: int = Field(128, ge=1, le=10_000)
     """Of the sliced Wasserstein distance."""
-    max_rows: int = Field(5000, ge=10)
+    max_rows: int = Field(2000, ge=10)
     """Rows of each side for distances of distributions, whose cost grows with their square; drawn if there are more."""
     seed: int = Field(0, ge=0)
     """Of directions and of these rows."""
