@@ -10,7 +10,7 @@ import pytest
 from embedded_scenes import embedded, expression
 from mien.evaluation.bootstrap import BootstrapConfig, NotMeasurable
 from mien.evaluation.image_scores import FrameScores
-from mien.evaluation.report import TITLES, EvaluationConfig, Report, evaluate, markdown, plain
+from mien.evaluation.report import TITLES, EvaluationConfig, Report, evaluate, markdown, numbers, plain
 from mien.evaluation.swap import Swapped
 
 NAMES = ("browDownLeft", "jawOpen", "mouthClose", "mouthPucker", "noseSneerLeft", "_neutral")
@@ -72,6 +72,17 @@ def test_the_table_holds_every_number_with_its_interval() -> None:
     assert "Left out, for they hardly vary: _neutral." in text
     rows = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
     assert {line.count("|") for line in rows} == {4, 5}
+
+
+def test_every_estimate_has_a_name_that_leads_to_it() -> None:
+    report = full()
+    found, document = numbers(report), plain(report)
+    assert {"probe.tokens.mean", "leakage.tokens", "images.psnr_db.reconstruction", "swap.cosine_to_target"} <= {*found}
+    for path, value in found.items():
+        place = document
+        for name in path.split("."):
+            place = place[name]
+        assert place["value"] == (value if value == value else None)
 
 
 def test_nothing_measurable_is_a_report_too() -> None:

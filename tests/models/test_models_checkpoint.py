@@ -182,6 +182,17 @@ def test_files_that_no_record_names_go_and_nothing_else(store: Store) -> None:
     assert len(checkpoint.names(store)) == 3
 
 
+def test_a_copy_holds_the_same_and_files_of_its_own(store: Store, tmp_path: Path) -> None:
+    checkpoint.write(store, 3, parts(1.0), {"metrics": {"error": 0.5}})
+    found, other = checkpoint.read(store, "step_000000003"), LocalStore(tmp_path / "other")
+    copied = checkpoint.copy(found, other)
+    assert (copied.step, copied.facts["metrics"]) == (3, {"error": 0.5})
+    for part in found.parts:
+        assert all(torch.equal(value, found.tensors(part)[name]) for name, value in copied.tensors(part).items())
+    checkpoint.remove(store, found.name)
+    assert checkpoint.newest(other) == copied
+
+
 def test_a_checkpoint_is_removed_with_its_files_and_no_other(store: Store) -> None:
     for step in (1, 10, 100):
         checkpoint.write(store, step, parts(step), {})
