@@ -248,7 +248,7 @@ def test_the_checks_run_one_command() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     commands = [line for line in text(script).splitlines() if line and not line.startswith("#")]
-    assert commands == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make test"]
+    assert commands == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', ".ci/chromium", "make test"]
     assert re.search(r"^make test\b", text(ROOT / "README.md"), re.MULTILINE), "the README names the same command"
 
 
