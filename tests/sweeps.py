@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from mien.analysis.trials import TABLE, Trial, trials_of
 from mien.storage.uri import open_store
 from mien.tuning.job import TuneConfig
-from mien.tuning.results import TABLE, Trial, trials_of
 from mien.tuning.synthetic import METRIC, SyntheticConfig, curve
 
 RATE = {"kind": "loguniform", "low": 1e-4, "high": 1e-1}

@@ -10,11 +10,11 @@ import pytest
 from matplotlib.image import imread
 from matplotlib.text import Text
 
+from mien.analysis.trials import State, Trial, pareto
 from mien.evaluation.bootstrap import NotMeasurable
 from mien.losses.weights import Anchors, Constant
 from mien.tuning import figures
 from mien.tuning.importance import Importance
-from mien.tuning.results import State, Trial, pareto
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

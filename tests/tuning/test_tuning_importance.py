@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from mien.analysis.trials import State, Trial
 from mien.evaluation.bootstrap import NotMeasurable
 from mien.tuning.importance import Importance, as_numbers, importance
-from mien.tuning.results import State, Trial
 
 
 def trials(num: int, seed: int = 0, state: State = "done") -> list[Trial]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from mien.analysis.trials import trials_of
 from mien.config import read_yaml
 from mien.errors import TrainingError
 from mien.losses.weights import Constant
@@ -14,7 +15,6 @@ from mien.training.job import TrainConfig
 from mien.tuning import desk, outcome
 from mien.tuning.desk import Run, Told
 from mien.tuning.job import TuneConfig
-from mien.tuning.results import trials_of
 
 CONFIG = TuneConfig.parse(
     {

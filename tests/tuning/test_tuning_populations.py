@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from mien.analysis.trials import BEST
 from mien.config import read_yaml
 from mien.losses.weights import Piecewise
 from mien.models import checkpoint
 from mien.storage.local import LocalStore
 from mien.tuning import desk, tune
-from mien.tuning.results import BEST
 from mien.tuning.synthetic import METRIC, State, SyntheticConfig, curve
 from sweeps import WEIGHT, sweep, table_of, told
 

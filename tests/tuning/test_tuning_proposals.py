@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from mien.analysis.trials import Trial
 from mien.tuning import desk, tune
 from mien.tuning.job import TuneConfig
-from mien.tuning.results import Trial
 from mien.tuning.synthetic import METRIC, MISSED
 from sweeps import sweep, table_of
 

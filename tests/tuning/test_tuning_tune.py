@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mien.analysis.trials import BEST
 from mien.config import read_yaml
 from mien.errors import PreflightError, RefusedError
 from mien.models import checkpoint
@@ -15,7 +16,6 @@ from mien.storage.uri import open_store
 from mien.tuning import desk, tune
 from mien.tuning.job import TuneConfig
 from mien.tuning.outcome import TuneReport
-from mien.tuning.results import BEST
 from mien.tuning.synthetic import METRIC, SyntheticConfig
 from sweeps import WEIGHT, expected, sweep, table_of, told
 

@@ -18,9 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from mien.analysis.trials import State, Trial
 from mien.errors import AlreadyExists
 from mien.storage.uri import Store, open_store
-from mien.tuning.results import State, Trial
 
 FOLDER = "trials/"
 _RECORD = re.compile(rf"{FOLDER}(\d+)/run_(\d+)\.json")

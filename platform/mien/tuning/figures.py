@@ -1,6 +1,6 @@
 """Figures of a sweep, from its trials alone. The caller saves them: `figure.savefig(path)`.
 
-Which trial is the best is told by its number, as `results.rank` finds it.
+Which trial is the best is told by its number, as `trials.rank` finds it.
 """
 
 import math
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mien.analysis.trials import Direction, Trial, measured, pareto
 from mien.evaluation.bootstrap import NotMeasurable
 from mien.evaluation.embedded import Floats
 from mien.losses.weights import Schedule
 from mien.tuning.importance import Importance
-from mien.tuning.results import Direction, Trial, measured, pareto
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mien.analysis.trials import Trial, measured
 from mien.evaluation.bootstrap import NotMeasurable
 from mien.evaluation.embedded import Floats
-from mien.tuning.results import Trial, measured
 
 MIN_TRIALS = 10
 """Fewer say nothing."""

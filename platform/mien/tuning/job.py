@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from mien.analysis.trials import Direction
 from mien.config import Config, flatten
 from mien.errors import ConfigError, PreflightError
 from mien.evaluation.bootstrap import BootstrapConfig
@@ -12,7 +13,6 @@ from mien.evaluation.report import TITLES, EvaluationConfig
 from mien.pipelines.cluster import ClusterConfig
 from mien.training.job import SAMPLES_OF, TrainConfig
 from mien.tuning.dimensions import ChoiceConfig, GridConfig, SpaceConfig
-from mien.tuning.results import Direction
 from mien.tuning.search import FifoConfig, Goal, PopulationConfig, RandomSearchConfig, SchedulerConfig, SearcherConfig
 from mien.tuning.space import Space, apply, problems
 from mien.tuning.synthetic import SyntheticConfig

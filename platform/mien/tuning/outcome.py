@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow.parquet as pq
 
+from mien.analysis.trials import BEST, TABLE, Ranked, Trial, best_yaml, pareto, rank, require_some, table
 from mien.evaluation.bootstrap import Estimate
 from mien.evaluation.report import plain
 from mien.losses.weights import Anchors, Constant, Cosine, Piecewise, Schedule
@@ -18,7 +19,6 @@ from mien.tuning.best import values_of
 from mien.tuning.desk import Book
 from mien.tuning.importance import importance
 from mien.tuning.job import TuneConfig
-from mien.tuning.results import BEST, TABLE, Ranked, Trial, best_yaml, pareto, rank, require_some, table
 from mien.tuning.synthetic import SyntheticConfig
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
+from mien.analysis.trials import Direction
 from mien.config import Config
-from mien.tuning.results import Direction
 from mien.tuning.space import Place, Space
 
 STEP, REPORT = "step", "report"

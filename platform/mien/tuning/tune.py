@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 
+from mien.analysis.trials import rank
 from mien.errors import ConfigError, PreflightError
 from mien.log import logger
 from mien.pipelines.cluster import cause_of, is_local, session
@@ -23,7 +24,6 @@ from mien.tuning.desk import Book
 from mien.tuning.job import TuneConfig
 from mien.tuning.outcome import TuneReport
 from mien.tuning.ray_tune import run_listed, run_proposed, switch_on
-from mien.tuning.results import rank
 from mien.tuning.search import FifoConfig, OptunaSearchConfig
 
 CONFIG = "config.yaml"

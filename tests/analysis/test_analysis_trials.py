@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from mien.analysis.trials import Trial, best_yaml, measured, pareto, rank, require_some, student, table, trials_of
 from mien.config import parse_yaml
 from mien.datasets.tables import parquet_bytes
 from mien.errors import TrainingError
 from mien.training.job import TrainConfig
-from mien.tuning.results import Trial, best_yaml, measured, pareto, rank, require_some, student, table, trials_of
 
 CURVE = {"kind": "anchors", "initial": 0.3, "warmup": 0.2, "final": 0.1, "warmup_steps": 5}
 
