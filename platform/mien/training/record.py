@@ -14,6 +14,7 @@ from mien.objectives.diffusion import Ddpm
 from mien.objectives.expression import Joint
 from mien.objectives.objective import Outcome
 from mien.training import similarity
+from mien.training.hardware import hardware
 from mien.training.keep import Saver
 from mien.training.log import RunLog
 from mien.training.log import read as read_log
@@ -69,6 +70,7 @@ class Record:
         self._setup, self._world, self._log = setup, world, log
         self._config, self.store = setup.job.config, setup.store
         self._saver = Saver(self.store, self._config.checkpoints)
+        self._facts = {**setup.job.facts, "hardware": hardware(world)}
         self._failure: MienError | None = None
         self._saved_step = setup.state.step
         num_windows = min(self._config.validation.max_windows, len(setup.held_out.order))
@@ -191,7 +193,7 @@ class Record:
         metrics = {name: value for name, value in self._metrics.items() if math.isfinite(value)}  # JSON has no other
         try:
             if is_new:
-                self._saver.save(state, {**self._setup.job.facts, "metrics": metrics})
+                self._saver.save(state, {**self._facts, "metrics": metrics})
             if at_once:
                 self._saver.wait()
         except MienError as error:
