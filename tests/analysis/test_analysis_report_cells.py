@@ -25,7 +25,9 @@ NAN = float("nan")
         (NAN, "not a number", None, "", True),
         (math.inf, "∞", None, "", True),
         (Estimate(0.5, -0.25, 1.0), "0.500", 0.5, "−0.250 to 1.000", False),
-        (Estimate(0.00004, 0.0, 0.5), "4e−05", 0.00004, "0.000 to 0.500", False),
+        (Estimate(-0.00004, 0.0, 0.5), "0.000", -0.00004, "0.000 to 0.500", False),
+        (Estimate(0.00004, 0.0, 0.0005), "4e−05", 0.00004, "0 to 0.0005", False),
+        (Estimate(12345.678, 0.0, 99999.0), "1.235e+04", 12345.678, "0.000 to 1e+05", False),
         (Estimate(0.5, NAN, NAN), "0.500", 0.5, "no interval", False),
         (Estimate(NAN, NAN, NAN), "not a number", None, "no interval", True),
         (NotMeasurable("one clip"), "not measurable: one clip", None, "", True),
@@ -50,6 +52,12 @@ def test_no_zero_is_drawn_where_it_is_off_the_scale_and_one_number_lies_in_the_m
     rows = shown_table(Table("dB", ("a", "b"), ((Estimate(24.0, 24.0, 24.0), NotMeasurable("no")),), True)).rows
     assert tuple(rows[0][0].mark or ()) == (50.0, 50.0, 50.0, None)
     assert rows[0][1].mark is None
+
+
+def test_numbers_of_one_scale_have_the_decimals_of_the_largest() -> None:
+    rows = ((Estimate(0.5, 0.4, 0.6),), (Estimate(-3e-6, -1e-5, 1e-5),))
+    assert [row[0].text for row in shown_table(Table("R²", ("a",), rows, True)).rows] == ["0.500", "0.000"]
+    assert [row[0].text for row in shown_table(Table("R²", ("a",), rows)).rows] == ["0.500", "−3e−06"]
 
 
 def test_tables_of_several_scales_have_no_marks() -> None:

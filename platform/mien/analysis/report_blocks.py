@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -196,6 +196,8 @@ class Section:
     blocks: tuple[Block, ...]
     headlines: Mapping[str, Cell] = field(default_factory=dict)
     """Its most important numbers."""
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    """Name of a file beside the page -> its JSON document."""
 
 
 @dataclass(frozen=True)

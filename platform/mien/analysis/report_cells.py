@@ -1,7 +1,7 @@
 """Cells of the tables of a report page: how a number is written, what it is sorted by, where its interval is drawn."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ MARK_WIDTH = 100.0
 _NONE = "–"
 _EXACT = 10_000
 """Whole numbers from here on have their digits in groups."""
+_TELLING = 1e-3
+"""Numbers below are all 0 to three decimals."""
 
 
 class Mark(NamedTuple):
@@ -54,7 +56,8 @@ def shown_table(table: Table) -> ShownTable:
     """Every cell as text, and of a table that is too long an even choice, the first and the last row in it."""
     num = len(table.rows)
     kept = range(num) if num <= MAX_ROWS else np.linspace(0, num - 1, MAX_ROWS).round().astype(int)
-    rows = [[shown(cell) for cell in table.rows[number]] for number in kept]
+    largest = _largest(cell for row in table.rows for cell in row) if table.has_marks else 0.0
+    rows = [[shown(cell, largest) for cell in table.rows[number]] for number in kept]
     if table.has_marks:
         rows = [[_marked(one, cell, table) for one, cell in zip(row, table.rows[number], strict=True)]
                 for row, number in zip(rows, kept, strict=True)]  # fmt: skip
@@ -62,12 +65,18 @@ def shown_table(table: Table) -> ShownTable:
     return ShownTable(table, rows, [_is_number(column) for column in columns], num - len(rows))
 
 
-def shown(cell: Cell) -> Shown:
-    """One cell: four digits of a number, and its interval beside it."""
+def shown(cell: Cell, largest: float = 0.0) -> Shown:
+    """One cell: four digits of a number, and its interval beside it.
+
+    Args:
+        cell: What is in it.
+        largest: Of the numbers that it is to be held against; of those of 0.001 and more three decimals are enough.
+    """
     if isinstance(cell, Estimate):
+        write = _three if max(largest, _largest([cell])) >= _TELLING else number
         has_interval = math.isfinite(cell.low) and math.isfinite(cell.high)
-        interval = f"{_three(cell.low)} to {_three(cell.high)}" if has_interval else "no interval"
-        return Shown(_three(cell.value), _sortable(cell.value), interval, is_missing=not math.isfinite(cell.value))
+        interval = f"{write(cell.low)} to {write(cell.high)}" if has_interval else "no interval"
+        return Shown(write(cell.value), _sortable(cell.value), interval, is_missing=not math.isfinite(cell.value))
     if isinstance(cell, NotMeasurable):
         return Shown(f"not measurable: {cell.reason}", is_missing=True)
     if cell is None:
@@ -89,9 +98,14 @@ def number(value: float) -> str:
 
 
 def _three(value: float) -> str:
-    """Three decimals, as `Estimate` has them, so that a column lines up; more where these would all be 0."""
-    is_plain = math.isfinite(value) and (value == 0 or 1e-3 <= abs(value) < _EXACT)
-    return f"{value:.3f}".replace("-", "−") if is_plain else number(value)
+    """Three decimals, as `Estimate` has them, so that a column lines up; 0 has no sign."""
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", "−") if abs(value) < _EXACT else number(value)
+
+
+def _largest(cells: Iterable[Cell]) -> float:
+    """Greatest distance from 0 of an estimate or of an end of its interval."""
+    ends = (end for cell in cells if isinstance(cell, Estimate) for end in (cell.value, cell.low, cell.high))
+    return max((abs(end) for end in ends if math.isfinite(end)), default=0.0)
 
 
 def _sortable(value: float) -> float | None:

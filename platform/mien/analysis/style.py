@@ -25,6 +25,8 @@ Size = tuple[Annotated[float, Field(gt=0, le=100)], Annotated[float, Field(gt=0,
 BLUE, GREY, RED = "#0072B2", "#666666", "#B00020"
 SERIES = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 """Of Okabe and Ito (2008): told apart by people who do not see all colours; after the last the first comes again."""
+FACELESS = "drawn of numbers; shows no face"
+"""Description in every PNG of a figure: a report shows others only where faces may be shown."""
 NO_CHANGE = 1e-5
 """Differences up to this are none: such frames count as constant, and no colour map is stretched over less."""
 
@@ -96,9 +98,9 @@ def frame_axis(axes: "Axes", num_frames: int) -> None:
 
 
 def png(figure: "Figure") -> bytes:
-    """The figure at its own size."""
+    """The figure at its own size; it says of itself that it is drawn of numbers, and shows no face."""
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    figure.savefig(file, format="png", metadata={"Description": FACELESS})
     return file.getvalue()
 
 

@@ -24,6 +24,18 @@ TITLES = {
     "swap": "Swap of expression and identity",
 }
 """Fields of `Report` that hold a measure, in the order of the table."""
+HEADLINES = {
+    "expression R²": ("probe", "tokens.mean"),
+    "… minus baseline": ("probe", "tokens_minus_baseline"),
+    "subject accuracy": ("leakage", "tokens"),
+    "… minus shuffled": ("leakage", "tokens_minus_shuffled"),
+    "PSNR (dB)": ("images", "psnr_db.reconstruction"),
+    "… minus subject mean": ("images", "psnr_db.reconstruction_minus_subject_mean"),
+    "relative jitter": ("smoothness", "relative_jitter"),
+    "swap: expression R²": ("swap", "expression_r_squared"),
+    "swap: nearer to target": ("swap", "share_nearer_to_target"),
+}
+"""Label -> measure of the report, and the estimate within it."""
 
 
 class EvaluationConfig(Config):
@@ -131,7 +143,7 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
 
 def markdown(report: Report) -> str:
     """Tables for people: every number with its interval, and what could not be measured."""
-    counts = ", ".join(f"{_label(f.name)}: {getattr(report.counts, f.name)}" for f in fields(report.counts))
+    counts = ", ".join(f"{words(f.name)}: {getattr(report.counts, f.name)}" for f in fields(report.counts))
     level = f"{report.config.bootstrap.level:.0%}"
     lines = ["# Evaluation", "", f"{counts.capitalize()}. Intervals: {level}, over clips.", ""]
     for name, title in TITLES.items():
@@ -150,7 +162,7 @@ def _section(result: Any) -> list[str]:
 def _rows(result: Any, prefix: str = "") -> Iterator[str]:
     """Cells of each number of a result and of the results within it."""
     for field in fields(result):
-        value, label = getattr(result, field.name), f"{prefix}{_label(field.name)}"
+        value, label = getattr(result, field.name), f"{prefix}{words(field.name)}"
         if isinstance(value, Estimate):
             yield f"{label} | {value.value:.3f} | {_interval(value)}"
         elif isinstance(value, NotMeasurable):
@@ -175,7 +187,7 @@ def _interval(estimate: Estimate) -> str:
     return "none" if math.isnan(estimate.low) else f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
-def _label(name: str) -> str:
+def words(name: str) -> str:
     """Words of a field's name, with its unit in brackets."""
     for suffix, unit in {"_s": " (s)", "_db": " (dB)"}.items():
         name = name.removesuffix(suffix) + unit if name.endswith(suffix) else name

@@ -8,23 +8,10 @@ from typing import Any, NamedTuple
 
 from mien.evaluation import figure
 from mien.evaluation.bootstrap import NotMeasurable
-from mien.evaluation.report import Report, markdown, plain
+from mien.evaluation.report import HEADLINES, Report, markdown, plain
 from mien.storage.uri import Store
 
 JSON, TABLES, FIGURE = "evaluation.json", "evaluation.md", "evaluation.png"
-
-_HEADLINES = {
-    "expression R²": ("probe", "tokens.mean"),
-    "… minus baseline": ("probe", "tokens_minus_baseline"),
-    "subject accuracy": ("leakage", "tokens"),
-    "… minus shuffled": ("leakage", "tokens_minus_shuffled"),
-    "PSNR (dB)": ("images", "psnr_db.reconstruction"),
-    "… minus subject mean": ("images", "psnr_db.reconstruction_minus_subject_mean"),
-    "relative jitter": ("smoothness", "relative_jitter"),
-    "swap: expression R²": ("swap", "expression_r_squared"),
-    "swap: nearer to target": ("swap", "share_nearer_to_target"),
-}
-"""Label -> measure of the report, and the estimate within it."""
 
 
 class EvaluateReport(NamedTuple):
@@ -62,7 +49,7 @@ def write(store: Store, report: Report, facts: Mapping[str, Any]) -> EvaluateRep
 def summary(report: Report) -> dict[str, str]:
     """One line for each headline; a measure that there is not, says why once."""
     lines = dict[str, str]()
-    for label, (name, path) in _HEADLINES.items():
+    for label, (name, path) in HEADLINES.items():
         value = getattr(report, name)
         if isinstance(value, NotMeasurable):
             lines.setdefault(name, f"not measurable: {value.reason}")
