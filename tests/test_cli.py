@@ -43,7 +43,7 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
 """Verb -> arguments with which it is run."""
 
 ELSEWHERE = {
-    *("analyze expressions", "analyze features", "analyze warp"),
+    *("analyze expressions", "analyze features", "analyze report", "analyze warp"),
     "demo sample",
     "quickstart",
     "emulator",

@@ -66,6 +66,24 @@ def test_features_of_two_runs(run: Any, tmp_path: Path) -> None:
     assert f"next     see {tmp_path}/out/README.md" in ended.err
 
 
+def test_a_report_of_places_in_any_order(run: Any, tmp_path: Path) -> None:
+    assert run(*synthetic(tmp_path / "figures")).code == 0
+    make_tokens(tmp_path / "dataset").close()
+    places = (f"{tmp_path}/figures", f"{tmp_path}/dataset")
+    small = ("clips.num_clips=1", "clips.max_frames=4", "clips.num_points=0")
+    ended = run("analyze", "report", *places, "-o", f"{tmp_path}/out", *small, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["sources"] == {"figures": "figures", "dataset": "dataset"}
+    assert f"next     see {tmp_path}/out/report.html" in ended.err
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "synthetic expression candles variation" in page
+    assert "Pictures of faces are left out" in page
+    again = ("analyze", "report", *places, "-o", f"{tmp_path}/out")
+    assert_refused(run(*again, *small, "include_faces=true"), 5, "these keys differ: include_faces", "--fresh")
+    assert_refused(run("analyze", "report", f"{tmp_path}/none", "-o", f"{tmp_path}/other"), 2, "is empty or absent")
+    assert_refused(run("analyze", "report", *places), 2, "output: is required")
+
+
 def test_bad_input_is_one_line_with_its_exit_code(run: Any, tmp_path: Path) -> None:
     dataset = make_tokens(tmp_path / "dataset")
     np.save(tmp_path / "flat.npy", np.zeros((5, 1, 8)))
@@ -86,7 +104,7 @@ def test_bad_input_is_one_line_with_its_exit_code(run: Any, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("path", ["expressions/synthetic", "features/shared", "warp/landmarks"])
+@pytest.mark.parametrize("path", ["expressions/synthetic", "features/shared", "report/plain", "warp/landmarks"])
 def test_its_configs_can_be_seen(run: Any, repository: Path, path: str) -> None:
     ended = run("config", "show", repository / f"configs/analyze/{path}.yaml", "output=here")
     assert ended.code == 0, ended.err

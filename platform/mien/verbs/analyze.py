@@ -4,6 +4,7 @@ A kind of analysis is a command here, an entry in `CONFIGS`, and `mien.analysis.
 `run(config, fresh=…)`, which returns an `AnalysisReport`.
 """
 
+import json
 import time
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from mien.verbs.verb import Json, Words, call, emit, finish, read_config
 
 app = typer.Typer()
 analyze_app = typer.Typer(
-    help="Figures, and the numbers behind them: expressions, warp, features.", no_args_is_help=True
+    help="Figures, and the numbers behind them: expressions, warp, features, and a report.", no_args_is_help=True
 )
 app.add_typer(analyze_app, name="analyze")
 
@@ -54,6 +55,26 @@ def features(words: Words = None, fresh: Fresh = False, as_json: Json = False) -
     Example: mien analyze features baseline=RUN curriculum=RUN_C output=FIGURES
     """
     _analyze("features", words, fresh, as_json)
+
+
+@analyze_app.command()
+def report(
+    words: Annotated[list[str], typer.Argument(metavar="PLACE... [CONFIG.yaml] [key.path=value]...")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Where the page goes.")] = "",
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Write one page that explains runs, evaluations, sweeps, datasets and the figures of other analyses.
+
+    The page needs no network and nothing beside it: numbers with intervals, figures with the tables behind them, clips
+    frame by frame, a map of samples. Pictures of faces are in it only with include_faces=true.
+
+    Example: mien analyze report RUN OTHER_RUN -o REPORT
+    """
+    places = [word for word in words if "=" not in word and not word.endswith((".yaml", ".yml"))]
+    others = [word for word in words if word not in places]
+    others += [f"sources={json.dumps(places)}"] * bool(places) + [f"output={json.dumps(output)}"] * bool(output)
+    _analyze("report", others, fresh, as_json)
 
 
 def _analyze(kind: str, words: list[str] | None, fresh: bool, as_json: bool) -> None:

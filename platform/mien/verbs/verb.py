@@ -17,6 +17,7 @@ from mien.errors import ConfigError
 CONFIGS = {
     "analyze/expressions": "mien.analysis.analyze_expressions:ExpressionsConfig",
     "analyze/features": "mien.analysis.analyze_features:FeaturesConfig",
+    "analyze/report": "mien.analysis.analyze_report:ReportConfig",
     "analyze/warp": "mien.analysis.analyze_warp:WarpConfig",
     "evaluate": "mien.training.evaluate:EvaluateConfig",
     "ingest": "mien.pipelines.ingest:IngestConfig",
