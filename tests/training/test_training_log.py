@@ -188,7 +188,7 @@ def test_a_tracker_is_wanted_by_config_or_variable(monkeypatch: pytest.MonkeyPat
 def test_an_offline_run_is_one_folder_on_this_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    tracker = WandB("faces", "0123456789abcdef", {"seed": 1})
+    tracker = WandB("faces", "0123456789abcdef", {"seed": 1}, group="a-sweep")
     tracker.scalars(1, {"train/loss": 0.5})
     tracker.scalars(2, {"train/loss": 0.4})
     tracker.close()
@@ -196,5 +196,6 @@ def test_an_offline_run_is_one_folder_on_this_disk(monkeypatch: pytest.MonkeyPat
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     assert folder.name.endswith("-0123456789abcdef")
     content = (folder / "run-0123456789abcdef.wandb").read_bytes()
+    assert b"a-sweep" in content
     assert b"faces" in content
     assert content.count(b"train/loss") >= 2
