@@ -50,6 +50,12 @@ def kill_tree(pid: int) -> None:
         each.kill()
 
 
+def kill_a_trial(driver: int) -> None:
+    """One of the processes that train."""
+    running = [each for each in psutil.Process(driver).children(recursive=True) if _is_trial(each)]
+    os.kill(running[0].pid, signal.SIGKILL)
+
+
 @pytest.mark.slow
 def test_a_killed_driver_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
     output, words = tmp_path / "sweep", [str(FILE), f"output={tmp_path}/sweep", *WORDS]
@@ -70,8 +76,24 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     job = start_job(str(FILE), f"output={output}", *WORDS, script="tune")
     for num in (5, 15):
         wait_until(output, num)
-        running = [each for each in psutil.Process(job.pid).children(recursive=True) if _is_trial(each)]
-        os.kill(running[0].pid, signal.SIGKILL)
+        kill_a_trial(job.pid)
+    _, err = job.communicate()
+    assert job.returncode == 0, err
+    _assert_whole(output)
+
+
+@pytest.mark.slow
+def test_a_trial_that_dies_too_often_is_shown_with_the_reason_and_tried_again_when_asked(tmp_path: Path) -> None:
+    output, words = tmp_path / "sweep", [str(FILE), f"output={tmp_path}/sweep", *WORDS]
+    job = start_job(*words, "max_failures=0", script="tune")
+    wait_until(output, 5)
+    kill_a_trial(job.pid)
+    _, err = job.communicate()
+    assert job.returncode == 0, err
+    failed = [trial for trial in table_of(output) if trial.state == "failed"]
+    assert len(failed) == 1
+    assert "died more often than max_failures allows" in failed[0].reason
+    job = start_job(*words, "--retry-failed", script="tune")
     _, err = job.communicate()
     assert job.returncode == 0, err
     _assert_whole(output)

@@ -1,6 +1,7 @@
 """Who proposes the trials of a sweep, and who stops and copies them: what can be chosen, and Ray Tune's part of it."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -71,7 +72,15 @@ SearcherConfig = Annotated[RandomSearchConfig | GridSearchConfig | OptunaSearchC
 """Who proposes configs."""
 
 
-class FifoConfig(Config):
+class _WholeTrials(Config):
+    """Nobody is stopped; or nobody knows beforehand how many are."""
+
+    def share(self, goal: Goal) -> float:  # noqa: ARG002  the signature of all kinds
+        """Steps that are done of those of all trials."""
+        return 1.0
+
+
+class FifoConfig(_WholeTrials):
     """Every trial runs to its end."""
 
     kind: Literal["fifo"] = "fifo"
@@ -94,6 +103,16 @@ class AshaConfig(Config):
     reduction_factor: float = Field(3.0, gt=1, le=100)
     """Of so many trials one goes on from a rung."""
 
+    def share(self, goal: Goal) -> float:
+        """Steps that are done of those of all trials, where each rung lets through what it is to let through."""
+        rungs, going = [0.0, float(self.grace_steps)], 1.0
+        while rungs[-1] < goal.num_steps:
+            rungs.append(min(goal.num_steps, rungs[-1] * self.reduction_factor))
+        done = 0.0
+        for before, rung in pairwise(rungs):
+            done, going = done + going * (rung - before), going / self.reduction_factor
+        return done / goal.num_steps
+
     def build(self, goal: Goal) -> Any:
         """Its part in Ray Tune."""
         from ray.tune.schedulers import ASHAScheduler
@@ -107,7 +126,7 @@ class AshaConfig(Config):
         )
 
 
-class HyperbandConfig(Config):
+class HyperbandConfig(_WholeTrials):
     """Brackets of successive halving with different first rungs, which wait until all are there (Li et al. 2018)."""
 
     kind: Literal["hyperband"] = "hyperband"
@@ -124,7 +143,7 @@ class HyperbandConfig(Config):
         )
 
 
-class PopulationConfig(Config):
+class PopulationConfig(_WholeTrials):
     """Bad trials go on from the checkpoint of good ones, with moved values."""
 
     every_steps: int = Field(ge=1)

@@ -20,6 +20,7 @@ from mien.training.job import TrainConfig
 from mien.training.prepare import prepare
 from mien.tuning import desk, outcome
 from mien.tuning.best import values_of
+from mien.tuning.cost import estimate
 from mien.tuning.desk import Book
 from mien.tuning.job import TuneConfig
 from mien.tuning.outcome import TuneReport
@@ -63,19 +64,18 @@ def run(config: TuneConfig, *, fresh: bool = False, take_over: bool = False, ret
 
 
 def dry_run(config: TuneConfig) -> dict[str, Any]:
-    """What a sweep would do, by the same checks: its first trials, and what it costs at most; nothing is written."""
+    """What a sweep would do, by the same checks: its first trials, and what they cost; nothing is written."""
     num_steps = num_steps_of(config)
     space, numbers = config.build(), range(min(config.num, _SHOWN))
-    repeats = config.repeats.num_configs * config.repeats.num_seeds
     return {
         "trials": config.num,
-        "repeats": repeats,
+        "repeats": config.repeats.num_configs * config.repeats.num_seeds,
         "steps_per_trial": num_steps,
-        "steps_at_most": num_steps * (config.num + repeats),
         "reports_per_trial": config.goal(num_steps).num_reports,
         "metrics": config.metrics,
         "scheduler": config.scheduler.kind,
         "searcher": config.searcher.kind,
+        **estimate(config, num_steps),
         "first_trials": [{"trial": number, **space.sample(number)} for number in numbers],
     }
 
