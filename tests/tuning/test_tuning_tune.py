@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from mien.errors import PreflightError, RefusedError
 from mien.models import checkpoint
 from mien.storage.local import LocalStore
 from mien.storage.uri import open_store
+from mien.training import train
+from mien.training.job import TrainConfig
 from mien.tuning import desk, tune
 from mien.tuning.job import TuneConfig
 from mien.tuning.outcome import TuneReport
 from mien.tuning.synthetic import METRIC, SyntheticConfig
-from sweeps import WEIGHT, expected, sweep, table_of, told
+from sweeps import RATE, WEIGHT, expected, sweep, table_of, told
+from training_backbones import make_whole
+from training_runs import SMALL
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -108,3 +113,28 @@ def test_a_sweep_in_a_bucket(emulator: Any) -> None:
     tune.run(config)
     assert [trial.step for trial in table_of(output)] == [6, 6, 6, 6]
     assert not [entry.name for entry in open_store(output).list("ray/")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [{"num": 1}, {"num": 2, "num_cpus": 0.5}], ids=["one", "two"])
+def test_a_sweep_of_trainings_ends_with_one_that_can_be_trained(tmp_path: Path, workers: dict[str, float]) -> None:
+    """Trials of one worker train in Ray Tune's processes, those of two start Ray Train; ASHA stops some of both."""
+    whole = make_whole(tmp_path / "dataset", tmp_path / "backbone")
+    values = {
+        "dataset": whole.uri,
+        "output": f"{tmp_path}/sweep",
+        "train": SMALL | {"workers": workers},
+        "space": {"objective.weights.temporal": WEIGHT, "optimizer.learning_rate": {**RATE, "high": 1e-2}},
+        "metrics": {"reconstruction": "lowest", "effective_rank": "highest"},
+        "scheduler": {"kind": "asha", "grace_steps": 3, "reduction_factor": 2},
+        "num_trials": 4,
+    }
+    config = TuneConfig.parse(values, "test")
+    report = tune.run(config)
+    trials = table_of(config.output)
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert {trial.step for trial in trials} <= {3, 6}
+    assert report.trials == dict(Counter("done" if trial.step == 6 else "stopped" for trial in trials))
+    assert report.trials["stopped"]
+    done = train.run(TrainConfig.load(Path(config.output) / BEST, [f"output={tmp_path}/again", "workers.num=1"]))
+    assert done.metrics["reconstruction"] == pytest.approx(report.value, rel=1e-5)

@@ -22,6 +22,9 @@ from mien.tuning.trial import TrialActor
 _NOTES = "ray/"
 """What Ray Tune writes, where machines share no disk; of no use when it is over."""
 
+_NOTHING = {"memory": 1}
+"""A byte, for a process that only drives others: Ray Tune starts none that has nothing, and no CPU is to be taken."""
+
 _SWITCHES = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative places mean what they mean to the driver
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # every result of every trial, three times over
@@ -115,7 +118,7 @@ def _remove_notes(store: Store) -> None:
 
 def _resources(config: TuneConfig) -> PlacementGroupFactory:
     """What the process of a trial has: all it needs, or nothing where it only drives others."""
-    return PlacementGroupFactory([{} if config.train.workers.bounds[1] > 1 else config.needs])
+    return PlacementGroupFactory([_NOTHING if config.train.workers.bounds[1] > 1 else config.needs])
 
 
 def _at_once(config: TuneConfig) -> int | None:
