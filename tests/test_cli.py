@@ -43,7 +43,15 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
 """Verb -> arguments with which it is run."""
 
 ELSEWHERE = {
-    *("analyze expressions", "analyze features", "analyze report", "analyze warp"),
+    *(
+        "analyze data",
+        "analyze evaluation",
+        "analyze expressions",
+        "analyze features",
+        "analyze report",
+        "analyze training",
+        "analyze warp",
+    ),
     "demo sample",
     "quickstart",
     "emulator",

@@ -10,7 +10,7 @@ import pytest
 
 from buckets import BUCKET, read_from
 from drawn import panel, require_inside, words
-from mien.analysis.data_overview import DataOverviewConfig, Overview, analyze, draw, gaps, numbers, overview
+from mien.analysis.data_overview import DataOverviewConfig, Overview, draw, gaps, numbers, overview
 from mien.analysis.dataset_tracks import TracksConfig
 from mien.datasets import index
 from mien.datasets.card import CardConfig
@@ -150,15 +150,6 @@ def test_an_unfinished_dataset_is_called_so(tmp_path: Path) -> None:
     (tmp_path / "mien.json").unlink()
     found = overview(open_dataset(tmp_path, allow_unfinished=True), SMALL)
     assert "UNFINISHED, what is there so far: 3 clips" in words(draw(found, SMALL))
-
-
-def test_faces_are_shown_on_request_only(dataset: Dataset, tmp_path: Path) -> None:
-    out = LocalStore(tmp_path)
-    assert analyze(dataset, SMALL, out) == ["overview.png"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["overview.json", "overview.png"]
-    asked = SMALL.model_copy(update={"include_faces": True})
-    assert analyze(dataset, asked, out) == ["overview.png", "contact_sheet.png", "failures.png"]
-    assert out.read("contact_sheet.png").startswith(b"\x89PNG")
 
 
 def test_a_dataset_in_a_bucket_gives_the_same_numbers(dataset: Dataset, found: Overview, emulator: Emulator) -> None:

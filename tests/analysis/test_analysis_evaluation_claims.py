@@ -15,13 +15,14 @@ from mien.analysis.evaluation_claims import (
     CLAIMS,
     Claim,
     EvaluationClaimsConfig,
-    analyze,
     draw,
     draw_people,
     judged,
     numbers,
     people,
+    pictures,
     read,
+    sentences,
 )
 from mien.errors import DatasetError
 from mien.evaluation.bootstrap import NotMeasurable
@@ -197,11 +198,30 @@ def test_intervals_that_there_are_not_are_no_numbers(good: LocalStore) -> None:
     assert json.dumps(numbers({"model": document}), allow_nan=False)
 
 
-def test_an_evaluation_is_analysed_from_its_folder(good: LocalStore, poor: LocalStore, tmp_path: Path) -> None:
-    out = LocalStore(tmp_path)
-    assert analyze({"good": good, "poor": poor}, SMALL, out) == ["claims.png", "people.png"]
-    assert set(json.loads(out.read("claims.json"))) == {"good", "poor"}
-    assert len(json.loads(out.read("people.json"))["good"]) == 4
+def test_both_pictures_have_their_numbers(good: LocalStore, poor: LocalStore) -> None:
+    claims, of_people = pictures({"good": read(good), "poor": read(poor)}, SMALL)
+    assert (claims.name, of_people.name) == ("claims", "people")
+    assert set(json.loads(claims.json or b"")) == {"good", "poor"}
+    assert len(json.loads(of_people.json or b"")["good"]) == 4
+
+
+def test_a_line_for_each_claim_tells_its_verdict(good: LocalStore, poor: LocalStore) -> None:
+    nearer = "nearer than the person's mean image (images.psnr_db.reconstruction_minus_subject_mean): "
+    told = {store: next(one for one in sentences(read(store)) if one.startswith(nearer)) for store in (good, poor)}
+    value = read(good)["images"]["psnr_db"]["reconstruction_minus_subject_mean"]["value"]
+    assert told[good].startswith(f"{nearer}holds: {value:.3f} (")
+    assert told[poor].startswith(f"{nearer}does not hold: ")
+    document = read(good) | {"swap": {"not_measurable": "no image was swapped"}}
+    assert sentences(document)[-1].endswith("share_nearer_to_target): not measurable: no image was swapped")
+
+
+def test_the_evaluation_of_a_run_is_found_below_it(good: LocalStore, tmp_path: Path) -> None:
+    run = LocalStore(tmp_path)
+    run.replace("evaluation/evaluation.json", good.read("evaluation.json"))
+    assert read(run) == read(good)
+    run.replace("evaluation/evaluation.json", b"{")
+    with pytest.raises(DatasetError, match=r"evaluation/evaluation\.json: is damaged"):
+        read(run)
 
 
 def test_what_is_no_such_evaluation_is_refused_by_name(good: LocalStore, tmp_path: Path) -> None:

@@ -3,16 +3,13 @@
 import json
 import statistics
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from drawn import panel, require_inside, words
-from mien.analysis.normalisation import NormalisationConfig, analyze, draw, numbers, scaled
+from mien.analysis.normalisation import NormalisationConfig, draw, numbers, pictures, scaled, sentence
 from mien.datasets.normalise import NormaliseConfig, normalise
-from mien.storage.local import LocalStore
-from training_runs import make_tokens
 from vector_scenes import vectors
 
 SCENE = vectors(num_frames=20)
@@ -72,9 +69,17 @@ def test_dimensions_that_stand_still_are_told() -> None:
     assert "the same in all frames" not in words(draw(SCENE, SMALL))
 
 
-def test_a_dataset_is_analysed(tmp_path: Path) -> None:
-    out = LocalStore(tmp_path / "out")
+def test_both_pictures_have_their_numbers() -> None:
     config = NormalisationConfig(dpi=50, effect={"lags": (1, 2), "dpi": 50})  # type: ignore[arg-type]
-    assert analyze(make_tokens(tmp_path / "tokens"), config, out) == ["normalisation.png", "normalisation_effect.png"]
-    assert json.loads(out.read("normalisation.json"))["num_clips"] == 20
-    assert json.loads(out.read("normalisation_effect.json"))["lags"] == [1, 2]
+    first, effect = pictures(SCENE, config)
+    assert (first.name, effect.name) == ("normalisation", "normalisation_effect")
+    assert json.loads(first.json or b"") == numbers(SCENE, config)
+    assert json.loads(effect.json or b"")["lags"] == [1, 2]
+    assert first.png != effect.png
+
+
+def test_the_sentence_tells_whether_values_look_normalised() -> None:
+    scene = replace(SCENE, values=normalise(SCENE.values, SCENE.clip, NormaliseConfig(kind="standardise")))
+    assert "std 1, " in sentence(scene)
+    assert ": look normalised; the same in all frames: 0 of 6 dimensions" in sentence(scene)
+    assert "do not look normalised" in sentence(replace(scene, values=scene.values + 9))

@@ -5,18 +5,15 @@ import json
 import statistics
 from dataclasses import replace
 from operator import mul
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from drawn import panel, require_inside, words
 from mien.analysis.dataset_vectors import Vectors
-from mien.analysis.subject_similarity import SubjectSimilarityConfig, analyze, draw, numbers, similarity
+from mien.analysis.subject_similarity import SubjectSimilarityConfig, draw, numbers, sentence, similarity
 from mien.errors import DatasetError
 from mien.evaluation.bootstrap import NotMeasurable
-from mien.storage.local import LocalStore
-from training_runs import make_tokens
 from vector_scenes import vectors
 
 SMALL = SubjectSimilarityConfig(size_in=(16, 5), dpi=50, bootstrap={"num": 100})  # type: ignore[arg-type]
@@ -133,7 +130,8 @@ def test_one_frame_and_zeros_are_refused() -> None:
         draw(replace(SCENE, values=0 * SCENE.values), SMALL)
 
 
-def test_a_dataset_is_analysed(tmp_path: Path) -> None:
-    out = LocalStore(tmp_path / "out")
-    assert analyze(make_tokens(tmp_path / "tokens"), SMALL, out) == ["similarity.png"]
-    assert json.loads(out.read("similarity.json"))["people"] == [f"subject {number}" for number in range(5)]
+def test_the_sentence_is_the_caption_of_the_figure() -> None:
+    told = sentence(similarity(SCENE, SMALL).separation)
+    assert told.startswith("Same person minus others, other clips: ")
+    assert told in words(draw(SCENE, SMALL))
+    assert sentence(NotMeasurable("one person")) == "Whether people are told apart is not measurable: one person"

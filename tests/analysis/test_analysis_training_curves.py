@@ -13,12 +13,15 @@ from drawn import panel, pixels, require_inside, words
 from mien.analysis.training_curves import (
     Panel,
     TrainingCurvesConfig,
-    analyze,
     draw,
     figures,
     numbers,
+    pictures,
+    sentence,
     smoothed,
+    summary,
     thinned,
+    warmup_steps,
 )
 from mien.errors import DatasetError
 from mien.evaluation.run_log import Logged, Series, logged
@@ -180,26 +183,52 @@ def test_one_step_is_a_point() -> None:
     assert draw({"a": of([1.0])}, LOSS, SMALL).axes[0].lines[0].get_marker() == "o"
 
 
-def test_a_run_is_analysed_from_its_folder(tmp_path: Path) -> None:
-    run, out = write(LocalStore(tmp_path / "run")), LocalStore(tmp_path / "figures")
-    run.replace("config.yaml", b"optimizer: {learning_rate: {kind: cosine, peak: 0.001, warmup_steps: 7}}\n")
-    names = analyze({"mine": run}, SMALL, out)
-    assert names == ["losses.png", "schedules.png", "collapse.png", "pace.png", "other.png"]
-    told = json.loads(out.read("schedules.json"))
+def test_all_pictures_of_a_run_have_their_numbers(run: Logged) -> None:
+    drawn, left_out = pictures({"mine": run}, SMALL, {"mine": 7})
+    assert [one.name for one in drawn] == ["losses", "schedules", "collapse", "pace", "other"]
+    assert not left_out
+    told = json.loads(drawn[1].json or b"")
     assert told["warmup_steps"] == {"mine": 7}
     assert told["runs"]["mine"]["series"]["train"]["weight/temporal"]["last"] == {"step": 20, "value": 2.0}
-    assert out.read("losses.png").startswith(b"\x89PNG")
+
+
+def test_a_figure_without_a_finite_number_is_left_out_and_told() -> None:
+    series = {"loss": Series(np.array([1, 2]), np.array([2.0, 1.0])), "odd": Series(np.array([1]), np.array([np.nan]))}
+    drawn, left_out = pictures({"a": Logged("run", {"train": series, "validation": {}}, ())}, SMALL, {})
+    assert [one.name for one in drawn] == ["losses"]
+    assert left_out == ["other: a: has no finite number of odd; see its log for why"]
+    with pytest.raises(DatasetError, match="losses: a: has no finite number of loss"):
+        pictures({"a": of([math.nan])}, SMALL, {})
+
+
+def test_a_run_is_summed_up_by_its_last_and_its_least_loss() -> None:
+    values = [math.nan, 4.0, 2.0]
+    train, seen = Series(np.array([1, 2, 3]), np.array(values)), Series(np.array([2, 3]), np.array([1.5, 1.75]))
+    found = summary(Logged("run", {"train": {"loss": train}, "validation": {"loss": seen}}, (0, 2)))
+    assert found == {
+        "uri": "run",
+        "last_step": 3,
+        "num_starts": 2,
+        "loss": 2.0,
+        "validation_loss": 1.75,
+        "best": {"step": 2, "value": 1.5},
+        "num_not_finite": 1,
+    }
+    assert sentence(found) == ("step 3, loss 2, validation loss 1.75, least 1.5 at step 2, NOT FINITE: 1 logged values")
+
+
+def test_the_warm_up_is_that_of_the_config(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    assert warmup_steps(store) is None
+    store.replace("config.yaml", b"optimizer: {learning_rate: {kind: cosine, peak: 0.001, warmup_steps: 7}}\n")
+    assert warmup_steps(store) == 7
+    store.replace("config.yaml", b"optimizer: {learning_rate: 0.001}\n")
+    assert warmup_steps(store) is None
 
 
 def test_the_end_of_the_warm_up_is_a_red_line(run: Logged) -> None:
     axes = draw({"a": run}, LOSS, SMALL, {"a": 7}).axes[0]
     assert [one.get_xdata()[0] for one in axes.lines if one.get_color() == "#B00020"] == [7]
-
-
-def test_a_run_without_a_log_is_refused_by_its_place(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="empty: has no numbers in log/"):
-        analyze({"mine": LocalStore(tmp_path / "empty")}, SMALL, LocalStore(tmp_path / "figures"))
-    assert not (tmp_path / "figures").exists()
 
 
 def test_panels_are_as_large_as_the_config_says(run: Logged) -> None:

@@ -13,6 +13,8 @@ from command_line import assert_refused
 from evaluated_runs import save
 from feature_pairs import NETWORK, denoiser
 from mien.storage.emulator import Emulator
+from mien.storage.local import LocalStore
+from mien.training.log import LogConfig, RunLog
 from training_runs import make_tokens
 
 SMALL = tuple(f"{figure}.{key}" for figure in ("candlestick", "movement") for key in ("size_in=[4,3]", "dpi=40"))
@@ -84,6 +86,23 @@ def test_a_report_of_places_in_any_order(run: Any, tmp_path: Path) -> None:
     assert_refused(run("analyze", "report", *places), 2, "output: is required")
 
 
+def test_a_dataset_and_what_a_run_logged_of_it(run: Any, tmp_path: Path) -> None:
+    make_tokens(tmp_path / "dataset").close()
+    log = RunLog(LocalStore(tmp_path / "run"), LogConfig(), 0, [])
+    log.write(1, "train", {"loss": 2.5})
+    log.close()
+    of_data = ("analyze", "data", f"dataset={tmp_path}/dataset", f"output={tmp_path}/data", "overview.dpi=40")
+    ended = run(*of_data, "figures=[overview]", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["overview"]["num_clips"] == 20
+    assert f"next     see {tmp_path}/data/overview.png" in ended.err
+    assert_refused(run(*of_data, "figures=[similarity]"), 5, "these keys differ: figures", "--fresh")
+    ended = run("analyze", "training", f"runs={{$mine$: {tmp_path}/run}}", f"output={tmp_path}/curves", "figure.dpi=40")
+    assert ended.code == 0, ended.err
+    assert ended.out == "$mine$: step 1, loss 2.5\n"
+    assert f"next     see {tmp_path}/curves/losses.png" in ended.err
+
+
 def test_bad_input_is_one_line_with_its_exit_code(run: Any, tmp_path: Path) -> None:
     dataset = make_tokens(tmp_path / "dataset")
     np.save(tmp_path / "flat.npy", np.zeros((5, 1, 8)))
@@ -101,10 +120,20 @@ def test_bad_input_is_one_line_with_its_exit_code(run: Any, tmp_path: Path) -> N
     no_run = ("source.kind=checkpoint", f"source.checkpoint={tmp_path}/none")
     assert_refused(run(*expressions, *no_run), 1, "none: holds no checkpoint")
     assert_refused(run("analyze", "features", out), 2, "baseline: is required")
+    assert_refused(run("analyze", "data", out), 2, "dataset: is required")
+    assert_refused(run("analyze", "data", out, f"dataset={tmp_path}/none"), 1, "none: is not a dataset of mien")
+    assert_refused(run("analyze", "training", out), 2, "runs: is required; give runs=RUN")
+    assert_refused(run("analyze", "training", out, "runs=[a,a]"), 2, "runs: a place stands twice")
+    assert_refused(run("analyze", "training", out, f"runs={tmp_path}/none"), 1, "none: has no numbers in log/")
+    assert_refused(run("analyze", "evaluation", out), 2, "evaluations: is required")
+    assert_refused(run("analyze", "evaluation", out, f"evaluations={tmp_path}/dataset"), 1, "evaluation.json: is not")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("path", ["expressions/synthetic", "features/shared", "report/plain", "warp/landmarks"])
+@pytest.mark.parametrize(
+    "path",
+    ["data/centred", "expressions/synthetic", "features/shared", "report/plain", "training/raw", "warp/landmarks"],
+)
 def test_its_configs_can_be_seen(run: Any, repository: Path, path: str) -> None:
     ended = run("config", "show", repository / f"configs/analyze/{path}.yaml", "output=here")
     assert ended.code == 0, ended.err

@@ -12,10 +12,8 @@ from mien.analysis.dataset_tracks import TracksConfig
 from mien.analysis.style import FigureConfig, Size
 from mien.datasets.dataset import Dataset, Sample
 from mien.datasets.inspect import durations_s, summarize
-from mien.datasets.preview import PreviewConfig, contact_sheet, failure_gallery
 from mien.evaluation.embedded import Floats, Ints
 from mien.schema import FACE_INTERPOLATED, FACE_NONE
-from mien.storage.uri import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,10 +42,6 @@ class DataOverviewConfig(FigureConfig):
     """Face tracks whose frames are read for sizes and gaps."""
     max_reasons: int = Field(12, ge=1, le=50)
     """Reasons of failures with a bar of their own."""
-    include_faces: bool = False
-    """Write the contact sheet and the gallery of failures, too: they show faces."""
-    preview: PreviewConfig = PreviewConfig()
-    """How much these two show."""
 
 
 @dataclass(frozen=True)
@@ -150,22 +144,6 @@ def sentence(found: Overview) -> str:
         f"known people: {len(found.tracks_of_person)}; failed clips: {of['num_failed']}"
     )
     return text if of["finished"] else f"UNFINISHED, what is there so far: {text}"
-
-
-def analyze(dataset: Dataset, config: DataOverviewConfig, out: Store) -> list[str]:
-    """Draw the overview, and with `include_faces` contact sheet and gallery of failures; returns the PNGs.
-
-    Raises:
-        DatasetError: A shard is missing or damaged.
-        StorageError: A file cannot be read or written.
-    """
-    found = overview(dataset, config)
-    style.save(out, "overview", draw(found, config), numbers(found))
-    if not config.include_faces:
-        return ["overview.png"]
-    out.replace("contact_sheet.png", contact_sheet(dataset, config.preview))
-    out.replace("failures.png", failure_gallery(dataset.failures, config.preview))
-    return ["overview.png", "contact_sheet.png", "failures.png"]
 
 
 def gaps(face: Ints, status: int) -> Ints:
@@ -274,6 +252,7 @@ def _edges(values: Floats, bins: int) -> list[float]:
         return list(np.geomspace(low, high, bins + 1).tolist())
     if low == high:
         low, high = low - max(1e-3, abs(low) / 2), high + max(1e-3, abs(high) / 2)
+        bins |= 1  # of an odd number the one in the middle stands around the value
     return list(np.linspace(low, high, bins + 1).tolist())
 
 

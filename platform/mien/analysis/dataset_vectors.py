@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pyarrow.compute as pc
 from pydantic import Field
 
 from mien.analysis.dataset_tracks import TracksConfig
@@ -84,6 +85,17 @@ class Vectors:
         }
 
 
+def lacking(dataset: Dataset, column: str) -> str | None:
+    """Why a dataset has no such vectors, as its index and its first face track tell it; none where it has them."""
+    if not pc.sum(dataset.index_file.column("num_detected")).as_py():
+        return "no clip shows a face"
+    columns = dataset.sample(0).columns
+    if column in columns:
+        return None
+    has = ", ".join(name for name in columns if name in get_args(VectorColumn)) or "no vectors"
+    return f"is not there, but {has}; name another as vectors.column, or serialize with features"
+
+
 def read(dataset: Dataset, config: VectorsConfig) -> Vectors:
     """Read them clip by clip; of a clip no more stays in memory than its vectors.
 
@@ -95,10 +107,12 @@ def read(dataset: Dataset, config: VectorsConfig) -> Vectors:
         DatasetError: The dataset lacks the column or has no clip, or no frame has a vector.
     """
     place = f"{dataset.uri}: column {config.column}{_warning(dataset, config.column)}"
+    if reason := lacking(dataset, config.column):
+        raise DatasetError(f"{place}: {reason}")
     parts, names, subjects, num_left_out = [], list[str](), list[str](), 0
     for number in config.choose(dataset):
         sample = dataset.sample(number)
-        frames = _vectors(sample, config.column, place)
+        frames = _vectors(sample, config.column)
         frame = np.flatnonzero(np.isfinite(frames).all(1))
         num_left_out += len(frames) - len(frame)
         if len(frame):
@@ -119,11 +133,8 @@ def _warning(dataset: Dataset, column: str) -> str:
     return " of RANDOM weights" if is_random else ""
 
 
-def _vectors(sample: Sample, column: str, place: str) -> Floats:
+def _vectors(sample: Sample, column: str) -> Floats:
     """[T, D]; NaN where a frame has none."""
-    if column not in sample.columns:
-        has = ", ".join(name for name in sample.columns if name in get_args(VectorColumn)) or "no vectors"
-        raise DatasetError(f"{place}: is not there, but {has}; name another, or serialize with features")
     values = np.asarray(sample[column])
     if column == "feature" and values.ndim == 3:  # patch tokens [T, P, D]
         return np.asarray(values.mean(1, dtype=np.float32))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mien.analysis import style
 from mien.analysis.feature_sheets import spread
-from mien.analysis.style import FigureConfig, Size
+from mien.analysis.style import FigureConfig, Picture, Size
 from mien.errors import DatasetError
 from mien.evaluation.bootstrap import Estimate, NotMeasurable
 from mien.evaluation.figure import draw_reason
@@ -26,7 +26,7 @@ Documents = Mapping[str, Mapping[str, Any]]
 Verdict = Literal["yes", "no", "open"]
 """Whether an interval lies on the claimed side of the reference, on the other one, or on both."""
 
-JSON = "evaluation.json"
+JSON, FOLDER = "evaluation.json", "evaluation"
 _FACTS = ("checkpoint", "step", "weights", "objective", "dataset", "split", "backbone", "notes", "counts")
 _MAX_TICKS = 40
 _MARKS: dict[Verdict, str] = {
@@ -34,6 +34,7 @@ _MARKS: dict[Verdict, str] = {
     "open": "hollow: not distinguishable",
     "no": "cross: does not hold",
 }
+_SAID: dict[Verdict, str] = {name: mark.partition(": ")[2] for name, mark in _MARKS.items()}
 
 
 class Claim(NamedTuple):
@@ -190,40 +191,43 @@ def people(document: Mapping[str, Any]) -> list[tuple[int, Estimate]]:
 
 
 def read(store: Store) -> dict[str, Any]:
-    """The document that `mien evaluate` left at a place.
+    """The document that `mien evaluate` left at a place, or below it: a run has its evaluation in a folder.
 
     Raises:
         DatasetError: There is none, or it is no evaluation of expression tokens.
         StorageError: It cannot be read.
     """
-    place = f"{store.uri}/{JSON}"
-    if not any(entry.name == JSON for entry in store.list(JSON)):
-        raise DatasetError(f"{place}: is not there; give the output of `mien evaluate`, such as RUN/evaluation")
+    found = {entry.name for entry in store.list(FOLDER)}
+    name = next((name for name in (JSON, f"{FOLDER}/{JSON}") if name in found), None)
+    if name is None:
+        raise DatasetError(f"{store.uri}/{JSON}: is not there; give the output of `mien evaluate`, or its run")
+    place = f"{store.uri}/{name}"
     try:
-        document = json.loads(store.read(JSON))
+        document = json.loads(store.read(name))
     except ValueError as error:
         raise DatasetError(f"{place}: is damaged: {error}; run `mien evaluate` again") from None
     require_joint(document if isinstance(document, dict) else {}, place)
     return dict(document)
 
 
-def analyze(stores: Mapping[str, Store], config: EvaluationClaimsConfig, out: Store) -> list[str]:
-    """Draw the claims, and the people, of these evaluations; returns the PNGs, each with its JSON beside it.
-
-    Args:
-        stores: Label -> output of `mien evaluate`.
-        config: How to draw.
-        out: Where the figures go.
+def pictures(documents: Documents, config: EvaluationClaimsConfig) -> list[Picture]:
+    """The claims about these models, and the people that they recognise.
 
     Raises:
-        DatasetError: An evaluation is not there, damaged, or of another kind.
-        StorageError: A file cannot be read or written.
+        DatasetError: A document is no such evaluation, or there is none.
     """
-    documents = {label: read(store) for label, store in stores.items()}
     told = numbers(documents)
-    style.save(out, "claims", draw(documents, config), told)
-    style.save(out, "people", draw_people(documents, config), {label: one["people"] for label, one in told.items()})
-    return ["claims.png", "people.png"]
+    people_of = {label: one["people"] for label, one in told.items()}
+    return [
+        style.picture("claims", draw(documents, config), told),
+        style.picture("people", draw_people(documents, config), people_of),
+    ]
+
+
+def sentences(document: Mapping[str, Any]) -> list[str]:
+    """Every claim about a model with its verdict and number, a line each."""
+    claims = [claim for panel in CLAIMS.values() for claim in panel]
+    return [_sentence(claim, *judged(document, claim)) for claim in claims]
 
 
 def _require(documents: Documents) -> None:
@@ -249,6 +253,11 @@ def _told(document: Mapping[str, Any], panel: str, claim: Claim) -> dict[str, An
     if isinstance(found, NotMeasurable):
         return {**about, "not_measurable": found.reason}
     return {**about, "reference": claim.reference, "side": claim.side, **_plain(found), "verdict": verdict}
+
+
+def _sentence(claim: Claim, found: Estimate | NotMeasurable, verdict: Verdict) -> str:
+    said = f"not measurable: {found.reason}" if isinstance(found, NotMeasurable) else f"{_SAID[verdict]}: {found}"
+    return f"{claim.says} ({claim.measure}.{claim.path}): {said}"
 
 
 def _without_people(document: Mapping[str, Any]) -> NotMeasurable:

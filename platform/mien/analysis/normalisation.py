@@ -6,13 +6,11 @@ import numpy as np
 from pydantic import Field
 
 from mien.analysis import normalisation_effect, style
-from mien.analysis.dataset_vectors import Vectors, VectorsConfig, read
+from mien.analysis.dataset_vectors import Vectors
 from mien.analysis.normalisation_effect import EffectConfig
-from mien.analysis.style import Colour, FigureConfig, Size
-from mien.datasets.dataset import Dataset
+from mien.analysis.style import Colour, FigureConfig, Picture, Size
 from mien.datasets.normalise import KINDS, Kind, NormaliseConfig, normalise
 from mien.evaluation.embedded import Floats
-from mien.storage.uri import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,8 +37,6 @@ class NormalisationConfig(FigureConfig):
     """Of values as they are."""
     after: Colour = "#009E73"
     """Of scaled values."""
-    vectors: VectorsConfig = VectorsConfig()
-    """What is read of a dataset."""
     effect: EffectConfig = EffectConfig()
     """The figure of what normalisation does to cosines and distances."""
 
@@ -82,19 +78,25 @@ def draw(vectors: Vectors, config: NormalisationConfig) -> "Figure":
     return figure
 
 
-def analyze(dataset: Dataset, config: NormalisationConfig, out: Store) -> list[str]:
-    """Draw what normalisation would do to a dataset's vectors; returns the PNGs, each with its JSON beside it.
-
-    Raises:
-        DatasetError: The dataset lacks the column, or no frame has a vector.
-        StorageError: A file cannot be read or written.
-    """
-    vectors = read(dataset, config.vectors)
-    style.save(out, "normalisation", draw(vectors, config), numbers(vectors, config))
+def pictures(vectors: Vectors, config: NormalisationConfig) -> list[Picture]:
+    """What normalisation would do to the vectors: to their values, and to cosines and distances within clips."""
     scales = scaled(vectors, config.scope)
-    drawn = normalisation_effect.draw(vectors, scales, config.effect)
-    style.save(out, "normalisation_effect", drawn, normalisation_effect.numbers(vectors, scales, config.effect))
-    return ["normalisation.png", "normalisation_effect.png"]
+    effect = normalisation_effect.draw(vectors, scales, config.effect)
+    told = normalisation_effect.numbers(vectors, scales, config.effect)
+    return [
+        style.picture("normalisation", draw(vectors, config), numbers(vectors, config)),
+        style.picture("normalisation_effect", effect, told),
+    ]
+
+
+def sentence(vectors: Vectors) -> str:
+    """What the values look like as they are, in one line."""
+    found = _statistics(vectors.values)
+    looks = "look" if found["looks_normalised"] else "do not look"
+    return (
+        f"values: mean {found['mean']:.4g}, std {found['std']:.4g}, {found['min']:.4g} to {found['max']:.4g}: "
+        f"{looks} normalised; the same in all frames: {found['num_still']} of {vectors.values.shape[1]} dimensions"
+    )
 
 
 def _statistics(values: Floats) -> dict[str, Any]:

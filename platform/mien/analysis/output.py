@@ -1,11 +1,14 @@
 """The output of an analysis: claimed by its config, started over when asked to, and the one result document."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from mien.analysis import style
+from mien.analysis.style import Picture
 from mien.config import Config
 from mien.errors import ConfigError, StorageError
+from mien.log import logger
 from mien.storage.claim import CONFIG, claim
 from mien.storage.uri import Store, open_store
 
@@ -47,6 +50,20 @@ def begin(config: Config, place: str, owned: Sequence[str], *, fresh: bool) -> S
         _remove(store, config, owned)
     claim(store, config, lambda one: one.model_dump(mode="json", exclude={"output"}), "such analysis")
     return store
+
+
+def write(store: Store, pictures: Iterable[Picture]) -> list[str]:
+    """Write pictures and the numbers behind them; returns the names of the PNGs.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    names = []
+    for one in pictures:
+        style.write(store, one)
+        names.append(f"{one.name}.png")
+        logger.info("figure   %s/%s.png", store.uri, one.name)
+    return names
 
 
 def finish(store: Store, document: dict[str, Any], text: Sequence[str], see: str) -> AnalysisReport:

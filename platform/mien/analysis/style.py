@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -104,11 +104,32 @@ def png(figure: "Figure") -> bytes:
     return file.getvalue()
 
 
-def save(store: "Store", name: str, figure: "Figure", numbers: Mapping[str, Any]) -> None:
+class Picture(NamedTuple):
+    """A figure that is drawn, and written when all others are, too."""
+
+    name: str
+    """Of its files, without their endings."""
+    png: bytes
+    json: bytes | None = None
+    """The numbers behind it; there are none behind photographs."""
+
+
+def picture(name: str, figure: "Figure", numbers: Mapping[str, Any]) -> Picture:
+    """A figure and the numbers behind it, as bytes."""
+    return Picture(name, png(figure), json.dumps(numbers, indent=1, allow_nan=False).encode())
+
+
+def write(store: "Store", drawn: Picture) -> None:
     """Write `name.png`, and the numbers behind it beside it as `name.json`.
 
     Raises:
         StorageError: A file cannot be written.
     """
-    store.replace(f"{name}.png", png(figure))
-    store.replace(f"{name}.json", json.dumps(numbers, indent=1, allow_nan=False).encode())
+    store.replace(f"{drawn.name}.png", drawn.png)
+    if drawn.json is not None:
+        store.replace(f"{drawn.name}.json", drawn.json)
+
+
+def save(store: "Store", name: str, figure: "Figure", numbers: Mapping[str, Any]) -> None:
+    """The same of a figure. Raises as `write`."""
+    write(store, picture(name, figure, numbers))

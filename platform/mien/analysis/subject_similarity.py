@@ -8,16 +8,14 @@ import numpy as np
 from pydantic import Field
 
 from mien.analysis import style
-from mien.analysis.dataset_vectors import Vectors, VectorsConfig, read
+from mien.analysis.dataset_vectors import Vectors
 from mien.analysis.feature_sheets import spread
 from mien.analysis.style import ColourMap, FigureConfig, Size
-from mien.datasets.dataset import Dataset
 from mien.errors import DatasetError
 from mien.evaluation.bootstrap import BootstrapConfig, Estimate, NotMeasurable
 from mien.evaluation.embedded import Bools, Floats, Ints
 from mien.evaluation.figure import draw_reason
 from mien.evaluation.report import plain
-from mien.storage.uri import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +44,6 @@ class SubjectSimilarityConfig(FigureConfig):
     """Pixels per inch."""
     cmap: ColourMap = "viridis"
     """Of the matrix."""
-    vectors: VectorsConfig = VectorsConfig(max_frames=3000)
-    """What is read of a dataset."""
     max_frames: int = Field(2000, ge=2, le=20_000)
     """Frames that are compared with each other, spread evenly over the clips; the matrix has their square."""
     max_clips: int = Field(32, ge=1, le=200)
@@ -162,23 +158,15 @@ def draw(vectors: Vectors, config: SubjectSimilarityConfig) -> "Figure":
         f"{told['num_subjects']} people",
         parse_math=False,
     )
-    reason = found.separation.reason if isinstance(found.separation, NotMeasurable) else ""
-    style.caption(
-        figure, f"Whether people are told apart is not measurable: {reason}" if reason else str(found.separation)
-    )
+    style.caption(figure, sentence(found.separation))
     return figure
 
 
-def analyze(dataset: Dataset, config: SubjectSimilarityConfig, out: Store) -> list[str]:
-    """Draw the similarities of a dataset's vectors; returns the name of the PNG, which has its JSON beside it.
-
-    Raises:
-        DatasetError: The dataset lacks the column, or has no two frames with a vector.
-        StorageError: A file cannot be read or written.
-    """
-    vectors = read(dataset, config.vectors)
-    style.save(out, "similarity", draw(vectors, config), numbers(vectors, config))
-    return ["similarity.png"]
+def sentence(separation: Separation | NotMeasurable) -> str:
+    """Whether people are told apart, in one line."""
+    if isinstance(separation, NotMeasurable):
+        return f"Whether people are told apart is not measurable: {separation.reason}"
+    return str(separation)
 
 
 def _taken(clip: Ints, max_frames: int) -> Ints:

@@ -8,11 +8,11 @@ import numpy as np
 from pydantic import Field
 
 from mien.analysis import style
-from mien.analysis.style import FigureConfig, Size
+from mien.analysis.style import FigureConfig, Picture, Size
 from mien.config import parse_yaml
 from mien.errors import DatasetError
 from mien.evaluation.embedded import Floats
-from mien.evaluation.run_log import KINDS, Logged, Series, logged
+from mien.evaluation.run_log import KINDS, Logged, Series
 from mien.storage.uri import Store
 
 if TYPE_CHECKING:
@@ -138,26 +138,65 @@ def draw(
     return figure
 
 
-def analyze(stores: Mapping[str, Store], config: TrainingCurvesConfig, out: Store) -> list[str]:
-    """Draw every figure that the logs of these runs allow; returns the names of the PNGs, each with its JSON.
-
-    Args:
-        stores: Label -> output of `mien train`.
-        config: How to draw.
-        out: Where the figures go.
+def pictures(runs: Runs, config: TrainingCurvesConfig, warmup: Mapping[str, int]) -> tuple[list[Picture], list[str]]:
+    """Every figure that the logs of these runs allow, and why some are left out: none of their numbers is finite.
 
     Raises:
-        DatasetError: A run has no log, a damaged one, or one without a finite number.
-        StorageError: A file cannot be read or written.
+        DatasetError: All are left out.
     """
-    runs = {label: logged(store) for label, store in stores.items()}
-    warmup = {label: step for label, store in stores.items() if (step := _warmup_steps(store))}
-    names = []
+    drawn, left_out = [], []
     for name, panels in figures(runs).items():
-        told = {"warmup_steps": warmup, "runs": numbers(runs, panels, config)}
-        style.save(out, name, draw(runs, panels, config, warmup if name == "schedules" else None), told)
-        names.append(f"{name}.png")
-    return names
+        told = {"warmup_steps": dict(warmup), "runs": numbers(runs, panels, config)}
+        try:
+            figure = draw(runs, panels, config, warmup if name == "schedules" else None)
+        except DatasetError as error:
+            left_out.append(f"{name}: {error}")
+            continue
+        drawn.append(style.picture(name, figure, told))
+    if not drawn:
+        raise DatasetError("\n".join(left_out))
+    return drawn, left_out
+
+
+def summary(run: Logged) -> dict[str, Any]:
+    """Last step and loss of a run, its best validated loss, and how many logged values are not finite."""
+    losses = {kind: run.series[kind]["loss"].known for kind in KINDS if "loss" in run.series[kind]}
+    last = {kind: float(one.value[-1]) for kind, one in losses.items() if len(one.step)}
+    seen = losses.get("validation")
+    best = int(seen.value.argmin()) if seen is not None and len(seen.step) else None
+    return {
+        "uri": run.uri,
+        "last_step": run.last_step,
+        "num_starts": len(run.starts),
+        "loss": last.get("train"),
+        "validation_loss": last.get("validation"),
+        "best": None if best is None or seen is None else _point(seen, best),
+        "num_not_finite": sum(len(s.step) - len(s.known.step) for kind in KINDS for s in run.series[kind].values()),
+    }
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    """The summary of a run in one line; the weighted loss compares only where weights are the same."""
+    losses = [(name, found[name]) for name in ("loss", "validation_loss") if found[name] is not None]
+    said = [f"step {found['last_step']}", *(f"{name.replace('_', ' ')} {value:.4g}" for name, value in losses)]
+    if best := found["best"]:
+        said.append(f"least {best['value']:.4g} at step {best['step']}")
+    if found["num_not_finite"]:
+        said.append(f"NOT FINITE: {found['num_not_finite']} logged values")
+    return ", ".join(said)
+
+
+def warmup_steps(store: Store) -> int | None:
+    """Of the learning rate, as the run's config says; none where there is no config or no warm-up.
+
+    Raises:
+        ConfigError: The config is damaged.
+        StorageError: It cannot be read.
+    """
+    if not any(entry.name == _CONFIG for entry in store.list(_CONFIG)):
+        return None
+    rate = parse_yaml(store.read(_CONFIG), f"{store.uri}/{_CONFIG}").get("optimizer", {}).get("learning_rate", {})
+    return rate.get("warmup_steps") if isinstance(rate, dict) else None
 
 
 def smoothed(values: Floats, window: int) -> Floats:
@@ -208,10 +247,14 @@ def _draw_panel(axes: "Axes", panel: Panel, runs: Runs, config: TrainingCurvesCo
 
 
 def _looks(panel: Panel, runs: Runs) -> Iterator[tuple[str, Logged, str, dict[str, Any]]]:
-    """Name, run and kind of each line of a panel, and how it looks: one name is coloured by run, several by name."""
+    """Name, run and kind of each line of a panel, and how it looks: one name is coloured by run, several by name.
+
+    Of several names of several runs validation alone is shown, where there is any: more lines are told apart by nobody.
+    """
+    is_crowded = len(runs) > 1 and len(panel.names) > 1
     for number, (label, run) in enumerate(runs.items()):
         for place, name in enumerate(panel.names):
-            kinds = [kind for kind in KINDS if name in run.series[kind]]
+            kinds = [kind for kind in KINDS if name in run.series[kind]][-1 if is_crowded else 0 :]
             for kind in kinds:
                 said = [label] * (len(runs) > 1)
                 if len(panel.names) == 1:
@@ -278,7 +321,11 @@ def _told(series: Series, config: TrainingCurvesConfig) -> dict[str, Any]:
         return told
     least, greatest = int(known.value.argmin()), int(known.value.argmax())
     places = {"first": 0, "last": -1, "least": least, "greatest": greatest}
-    return told | {key: {"step": int(known.step[at]), "value": float(known.value[at])} for key, at in places.items()}
+    return told | {key: _point(known, at) for key, at in places.items()}
+
+
+def _point(series: Series, at: int) -> dict[str, Any]:
+    return {"step": int(series.step[at]), "value": float(series.value[at])}
 
 
 def _title(runs: Runs, config: TrainingCurvesConfig, has_warmup: bool) -> str:
@@ -288,11 +335,3 @@ def _title(runs: Runs, config: TrainingCurvesConfig, has_warmup: bool) -> str:
 
 def _names(panels: Sequence[Panel]) -> str:
     return ", ".join(name for panel in panels for name in panel.names)
-
-
-def _warmup_steps(store: Store) -> int | None:
-    """Of the learning rate, as the run's config says; none where there is no config or no warm-up."""
-    if not any(entry.name == _CONFIG for entry in store.list(_CONFIG)):
-        return None
-    rate = parse_yaml(store.read(_CONFIG), f"{store.uri}/{_CONFIG}").get("optimizer", {}).get("learning_rate", {})
-    return rate.get("warmup_steps") if isinstance(rate, dict) else None

@@ -14,11 +14,24 @@ from mien.verbs.verb import Json, Words, call, emit, finish, read_config
 
 app = typer.Typer()
 analyze_app = typer.Typer(
-    help="Figures, and the numbers behind them: expressions, warp, features, and a report.", no_args_is_help=True
+    help="Figures, and the numbers behind them: data, expressions, warp, features, training, evaluation, and a report.",
+    no_args_is_help=True,
 )
 app.add_typer(analyze_app, name="analyze")
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what is there and start over.")]
+
+
+@analyze_app.command()
+def data(words: Words = None, fresh: Fresh = False, as_json: Json = False) -> None:
+    """Draw a dataset: lengths, sizes, gaps, failures; what normalisation does to its vectors; how alike people are.
+
+    Settings: figures=[overview,normalisation,similarity], vectors.column=feature|blendshapes|landmarks|head_pose|box,
+    normalisation.scope=dataset|clip, similarity.centred=true, include_faces=true for pictures that show faces.
+
+    Example: mien analyze data dataset=DATASET output=FIGURES
+    """
+    _analyze("data", words, fresh, as_json)
 
 
 @analyze_app.command()
@@ -75,6 +88,24 @@ def report(
     others = [word for word in words if word not in places]
     others += [f"sources={json.dumps(places)}"] * bool(places) + [f"output={json.dumps(output)}"] * bool(output)
     _analyze("report", others, fresh, as_json)
+
+
+@analyze_app.command()
+def training(words: Words = None, fresh: Fresh = False, as_json: Json = False) -> None:
+    """Draw what runs logged, over one another: losses, schedules, signs of collapse, pace. Runs may be going on.
+
+    Example: mien analyze training runs='{plain: RUN, longer: RUN_B}' output=FIGURES
+    """
+    _analyze("training", words, fresh, as_json)
+
+
+@analyze_app.command()
+def evaluation(words: Words = None, fresh: Fresh = False, as_json: Json = False) -> None:
+    """Draw what evaluations of joint models say of each claim, models side by side, and whom each recognises.
+
+    Example: mien analyze evaluation evaluations=[RUN,RUN_B] output=FIGURES
+    """
+    _analyze("evaluation", words, fresh, as_json)
 
 
 def _analyze(kind: str, words: list[str] | None, fresh: bool, as_json: bool) -> None:

@@ -15,9 +15,12 @@ from mien import log
 from mien.errors import ConfigError
 
 CONFIGS = {
+    "analyze/data": "mien.analysis.analyze_data:DataFiguresConfig",
+    "analyze/evaluation": "mien.analysis.analyze_evaluation:EvaluationFiguresConfig",
     "analyze/expressions": "mien.analysis.analyze_expressions:ExpressionsConfig",
     "analyze/features": "mien.analysis.analyze_features:FeaturesConfig",
     "analyze/report": "mien.analysis.analyze_report:ReportConfig",
+    "analyze/training": "mien.analysis.analyze_training:TrainingFiguresConfig",
     "analyze/warp": "mien.analysis.analyze_warp:WarpConfig",
     "evaluate": "mien.training.evaluate:EvaluateConfig",
     "ingest": "mien.pipelines.ingest:IngestConfig",
