@@ -143,17 +143,22 @@ def test_a_network_of_two_points_learns_the_closed_form() -> None:
 
 @pytest.mark.slow
 def test_a_small_network_learns_eight_images_by_heart() -> None:
-    """About a minute on two cores: the error of the fixed grid falls below 0.05, and samples are the images."""
+    """A minute on two cores: the error of the noise falls below 0.05 on the fixed grid, and samples are the images.
+
+    It says v, not eps: of nearly pure noise the least error of eps is a wrong colour of the whole image, which takes
+    a training of days to unlearn.
+    """
     torch.manual_seed(0)
     network = {"image_size_px": 16, "base_channels": 32, "multipliers": [1, 2], "attention_levels": [], "num_blocks": 1}
-    objective = DdpmConfig.parse({"network": network}, "test").build()
+    objective = DdpmConfig.parse({"network": network, "prediction": "v"}, "test").build()
     rows = torch.linspace(-1, 1, 16)
     disc = (rows[:, None] ** 2 + rows[None, :] ** 2 < 0.5).float() * 2 - 1
     colours = torch.tensor([[(n >> c & 1) * 2.0 - 1 for c in range(3)] for n in range(8)])
     images = torch.where(disc > 0, colours[:, :, None, None], -colours[:, :, None, None] * 0.5)
     optimizer = torch.optim.Adam(objective.parameters(), lr=1e-3)
-    counted = torch.ones(32, dtype=torch.bool)
-    for step in range(1500):
+    counted, num_steps = torch.ones(32, dtype=torch.bool), 1000
+    for step in range(num_steps):
+        optimizer.param_groups[0]["lr"] = 1e-3 * (1 + math.cos(math.pi * step / num_steps)) / 2
         places = torch.arange(32)
         batch = Samples(images[places % 8], draws.keys(0, "sample", places, step), counted)
         term = objective(batch).terms["denoising"]
@@ -164,8 +169,11 @@ def test_a_small_network_learns_eight_images_by_heart() -> None:
     places = torch.arange(256)
     grid = Samples(images[places % 8], draws.keys(0, "validation", places), torch.ones(256, dtype=torch.bool))
     with torch.no_grad():
-        error = objective.eval()(grid).watched["error"]
-    assert float(error.sum / error.count) < 0.05
+        seen = objective.eval()(grid).seen
+    of_noise = (
+        objective.schedule.alpha_bar[seen["t"]] * seen["error"]
+    )  # Salimans and Ho 2022: eps = √ᾱ v + √(1 - ᾱ) x_t
+    assert float(of_noise.mean()) < 0.05
     made = objective.sample(draws.keys(5, "samples", torch.arange(16)))
     distances = (made[:, None] - images[None]).square().mean((2, 3, 4))
     assert float(distances.min(1).values.median()) < 0.05, "samples are not the images"

@@ -90,8 +90,10 @@ def test_figures_are_drawn_once_a_checkpoint_and_leave_nothing_behind(tokens: Pa
     train(job_of(tokens, tmp_path / "run", changes))
     store = LocalStore(tmp_path / "run")
     pictures = [entry.name for entry in store.list() if entry.name.endswith((".png", ".jpg"))]
-    names = ("schedules_step_3", "similarity_evolution_step_3", "similarity_step_2", "similarity_step_3")
-    assert pictures == [f"figures/{name}.png" for name in names], "no other picture, so no face"
+    at_each = ("expression_candles", "expression_movement", "similarity")
+    names = [f"{name}_step_{step}" for name in at_each for step in (2, 3)]
+    names += ["schedules_step_3", "similarity_evolution_step_3"]
+    assert sorted(pictures) == sorted(f"figures/{name}.png" for name in names), "no other picture, so no face"
     assert [*(tmp_path / "run" / ".scratch").iterdir()] == []
 
 

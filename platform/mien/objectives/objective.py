@@ -32,6 +32,8 @@ class Outcome(NamedTuple):
     """Terms that are logged and not learnt from."""
     seen: Mapping[str, Tensor] = MappingProxyType({})
     """What `follow` wants of each sample [n]."""
+    predicted: Float[Tensor, "b t d"] | None = None
+    """What is foretold at each frame of the token of the next; None where nothing foretells."""
 
 
 class Objective(nn.Module, ABC):

@@ -76,7 +76,7 @@ class Prediction(Objective):
         tokens = self.expression_transformer(batch.frames, batch.positions, batch.frame_subjects, batch.frame_keys)
         tokens = tokens.view(*batch.mask.shape, -1)
         predicted = self.transformer_decoder(tokens, batch.mask, batch.keys)
-        return Outcome(self._terms(predicted, tokens, batch.mask), tokens)
+        return Outcome(self._terms(predicted, tokens, batch.mask), tokens, predicted=predicted)
 
     def counts(self, batch: Batch, gather: Gather = from_one_rank) -> dict[str, Tensor]:  # noqa: ARG002
         """Clips with a pair of neighbouring frames, and with two frames `diversity_stride` apart."""

@@ -45,7 +45,10 @@ class LogConfig(Config):
     log_media: bool = False
     """Pictures with faces, as the reconstruction grid, go into output and tracker."""
     figures: bool = True
-    """Similarity figures at every checkpoint; no face is in them."""
+    """Figures of similarities and of expression tokens at every checkpoint; no face is in them."""
+    expression_clips: int = Field(1, ge=0, le=16)
+    """Held-out clips whose expression tokens are drawn there: candles above a heatmap, movement; of a predictor also
+    target, prediction and their difference."""
 
 
 class Tracker(Protocol):
@@ -75,7 +78,7 @@ class RunLog:
         self._name = _SEGMENT.format(first_step)
 
     def write(self, step: int, kind: str, values: Mapping[str, Any]) -> None:
-        """One line: `step` and `kind` (train, validation, event) first."""
+        """One line: `step` and `kind` (train, validation, expression, event) first."""
         plain = {key: _finite(value) for key, value in values.items()}
         self._lines.append(json.dumps({"step": step, "kind": kind, "time": time.time(), **plain}))
         numbers = {f"{kind}/{key}": float(value) for key, value in values.items() if isinstance(value, int | float)}

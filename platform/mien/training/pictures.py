@@ -15,7 +15,7 @@ from mien.models.layers import evaluation
 from mien.objectives.batch import Batch
 from mien.objectives.expression import Joint
 from mien.storage.uri import Store
-from mien.training import similarity
+from mien.training import expressions, similarity
 from mien.training.log import RunLog
 from mien.training.validate import Seen
 
@@ -46,8 +46,16 @@ class Pictures:
         self._ends = [*self._ends[:1], together]
         self._draw(step, "similarity", _figure(similarity.figure, clips[:_MAX_DRAWN], step))
 
-    def grid(self, name: str, png: bytes, step: int) -> None:
-        """A grid of faces."""
+    def expressions(self, seen: Seen, num_clips: int, step: int) -> None:
+        """Tokens of some held-out clips, whole."""
+        try:
+            for name, png in expressions.figures(expressions.shown(seen, num_clips), step):
+                self.png(name, png, step)
+        except (ValueError, MienError) as error:
+            logger.warning("the expressions of step %d cannot be drawn: %s", step, error)
+
+    def png(self, name: str, png: bytes, step: int) -> None:
+        """A picture as it is."""
         self._draw(step, name, lambda path: path.write_bytes(png))
 
     def end(self, lines: Sequence[dict[str, Any]], warmup_end: int | None, step: int) -> None:

@@ -13,7 +13,7 @@ from mien.evaluation.tiles import tiles
 from mien.objectives.diffusion import Ddpm
 from mien.objectives.expression import Joint
 from mien.objectives.objective import Outcome
-from mien.training import similarity
+from mien.training import expressions, similarity
 from mien.training.hardware import hardware
 from mien.training.keep import Saver
 from mien.training.log import RunLog
@@ -77,6 +77,7 @@ class Record:
         self._validator = Validator(setup.held_out, lambda c: setup.batches.make(c, None), world, num_windows)
         self._metrics = dict[str, float]()
         self._seen: Seen | None = None
+        self._watch = expressions.Watch()
         draws = self._config.log.figures or self._config.log.log_media
         self._pictures = Pictures(log, self.store) if log and draws else None
         self._grid = b""
@@ -167,7 +168,13 @@ class Record:
         self._metrics = self._seen.metrics
         if self._log:
             self._log.write(state.step, "validation", self._metrics)
+            self._watch_expressions(self._log, self._seen, state.step)
         self._pace.leave_out(time.monotonic() - started)
+
+    def _watch_expressions(self, log: RunLog, seen: Seen, step: int) -> None:
+        """Of the first held-out clip: whether what is logged is a whole sequence, moves, and changes with training."""
+        for clip in expressions.shown(seen, 1):
+            log.write(step, "expression", self._watch(clip, step, learns=not self._setup.objective.frozen))
 
     def save(self, state: State, *, at_once: bool = False) -> None:
         """Hold the replicas against each other and save; `at_once` waits until the checkpoint is committed.
@@ -230,9 +237,10 @@ class Record:
     def _draw(self, pictures: Pictures, step: int) -> None:
         if self._seen is not None and self._config.log.figures:
             pictures.similarities(self._seen, step)
+            pictures.expressions(self._seen, self._config.log.expression_clips, step)
         if self._grid:
             name = "samples" if isinstance(self._setup.objective, Ddpm) else "reconstruction"
-            pictures.grid(name, self._grid, step)
+            pictures.png(name, self._grid, step)
 
     def end(self, state: State) -> None:
         """Write what is left of the last checkpoint.

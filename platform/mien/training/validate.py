@@ -35,6 +35,8 @@ class Seen(NamedTuple):
     tokens: torch.Tensor | None
     """Expression tokens of this worker's windows [B, T, D], on the CPU; None where there are none."""
     mask: torch.Tensor
+    predicted: torch.Tensor | None = None
+    """What is foretold at each frame of the next token, of the first windows [b, T, D]; None where nothing is."""
 
 
 class Validator:
@@ -65,8 +67,9 @@ class Validator:
         found = [outcome.tokens.float().cpu() for outcome, _ in outcomes if outcome.tokens is not None]
         if not found:
             return Seen({"loss": loss, **means}, None, mask)
-        tokens = torch.cat(found)
-        return Seen({"loss": loss, **means, **self._of_tokens(tokens, mask)}, tokens, mask)
+        tokens, predicted = torch.cat(found), outcomes[0][0].predicted
+        foretold = None if predicted is None else predicted.float().cpu()
+        return Seen({"loss": loss, **means, **self._of_tokens(tokens, mask)}, tokens, mask, foretold)
 
     def _outcome(self, objective: Objective, first: int, batch: int) -> tuple[Outcome, torch.Tensor]:
         """Of this worker's part of a batch; a worker without one takes part with a window that does not count."""
