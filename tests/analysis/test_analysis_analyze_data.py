@@ -50,6 +50,7 @@ def test_every_figure_has_its_numbers_and_no_face_is_shown(dataset: Dataset, tmp
     separation = report.document["similarity"]["separation"]
     assert separation == json.loads((tmp_path / "out" / "similarity.json").read_text())["separation"]
     assert report.text.splitlines()[0].startswith("overview: 20 clips with 20 face tracks from 5 videos")
+    assert f"similarity: {dataset.uri}: column feature: Same person" in report.text
     assert f"{separation['margin']['value']:.3f}" in report.text
 
 

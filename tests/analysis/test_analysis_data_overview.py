@@ -118,6 +118,15 @@ def unfinished(place: Path, *errors: str) -> Dataset:
     return publish(store, CardConfig(), PreviewConfig(), PROVENANCE)
 
 
+def test_a_length_that_all_share_is_the_middle_of_its_bar(found: Overview) -> None:
+    from dataclasses import replace
+
+    axes = draw(replace(found, duration_s=np.full(20, 3.0)), SMALL).axes[0]
+    (bar,) = [one for one in axes.patches if one.get_height()]
+    assert bar.get_x() + bar.get_width() / 2 == pytest.approx(3.0)
+    assert bar.get_height() == 20
+
+
 def test_failures_are_counted_by_reason(tmp_path: Path) -> None:
     found = overview(make_finished(LocalStore(tmp_path), ParquetConfig()), SMALL)
     assert found.failures == {("faces", "FaceError"): 1}

@@ -86,3 +86,10 @@ def test_a_clip_that_stands_still_has_no_distance() -> None:
     assert found["cosine"] == pytest.approx(np.ones((6, 3)))
     zero = effect(still, {"none": 0 * still.values}, CONFIG)["none"]
     assert np.isnan(zero["cosine"]).all()
+
+
+def test_lags_that_no_clip_reaches_are_told_below_and_take_no_room() -> None:
+    figure = draw(SCENE, {"none": SCENE.values}, CONFIG.model_copy(update={"lags": (1, 5, 50, 99)}))
+    assert "no clip has a frame 50, 99 frames after its first" in words(figure)
+    assert figure.axes[0].get_xlim() == pytest.approx((-0.6, 1.6))
+    assert "no clip has" not in words(draw(SCENE, {"none": SCENE.values}, CONFIG))

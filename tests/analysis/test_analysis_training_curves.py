@@ -125,6 +125,14 @@ def test_weights_share_a_panel_and_runs_are_told_by_their_dashes(run: Logged) ->
     assert "temporal, b" in words(figure)
 
 
+def test_several_names_of_several_runs_show_validation_alone(run: Logged) -> None:
+    both = [Panel("both", ("loss", "temporal"))]
+    assert len(draw({"a": run}, both, SMALL).axes[0].lines) == 4
+    axes = draw({"a": run, "b": run}, both, SMALL).axes[0]
+    assert [len(drawn.get_xdata()) for drawn in axes.lines] == [4] * 4
+    assert "temporal, b" in axes.get_legend_handles_labels()[1]
+
+
 def test_smoothing_is_the_mean_around_each() -> None:
     values = [1.0, 2.0, math.nan, 8.0, math.inf, 2.0]
     finite = [[v for v in values[max(0, i - 1) : i + 2] if math.isfinite(v)] for i in range(6)]

@@ -122,7 +122,7 @@ def _normalisation(vectors: Vectors, config: NormalisationConfig) -> _Part:
         for kind, found in numbers["scales"].items()
     }
     drawn = normalisation.pictures(vectors, config)
-    return _Part(drawn, {**vectors.facts(), "scales": scales}, normalisation.sentence(vectors))
+    return _Part(drawn, {**vectors.facts(), "scales": scales}, f"{vectors.place}: {normalisation.sentence(vectors)}")
 
 
 def _similarity(vectors: Vectors, config: SubjectSimilarityConfig) -> _Part:
@@ -130,7 +130,7 @@ def _similarity(vectors: Vectors, config: SubjectSimilarityConfig) -> _Part:
     drawn = style.picture("similarity", subject_similarity.draw(vectors, config), numbers)
     told = {name: numbers[name] for name in ("centred", "pairs", "separation", "level")}
     text = subject_similarity.sentence(subject_similarity.similarity(vectors, config).separation)
-    return _Part([drawn], {**vectors.facts(), **told}, text)
+    return _Part([drawn], {**vectors.facts(), **told}, f"{vectors.place}: {text}")
 
 
 def _faces(dataset: Dataset, config: DataFiguresConfig) -> list[Picture]:

@@ -89,6 +89,7 @@ def draw(vectors: Vectors, scales: Mapping[Kind, Floats], config: EffectConfig) 
             draw_reason(axes, NotMeasurable(f"no clip has a frame {lags} frames after its first; set effect.lags"))
         return figure
     num = np.isfinite(next(iter(found.values()))["distance"]).sum(0)
+    missing = [str(lag) for lag, n in zip(config.lags, num, strict=True) if not n]
     for number, (kind, measures) in enumerate(found.items()):
         _draw_bars(left, (number, len(found)), kind, _means(measures["cosine"], config))
         _draw_line(right, (number, len(found)), kind, _means(measures["distance"], config))
@@ -96,12 +97,14 @@ def draw(vectors: Vectors, scales: Mapping[Kind, Floats], config: EffectConfig) 
         axes.set_xticks(
             range(len(config.lags)), [f"0, {lag}\n{n} clips" for lag, n in zip(config.lags, num, strict=True)]
         )
-        axes.set(xlabel="frames", xlim=(-0.6, len(config.lags) - 0.4))
+        axes.set(xlabel="frames", xlim=(-0.6, np.flatnonzero(num)[-1] + 0.6))
         axes.grid(axis="y", alpha=0.3)
-        axes.legend(fontsize=8, loc="lower right")
+    right.legend(fontsize=8, loc="lower right")  # of both: over the bars it would hide some
     left.set(ylabel="cosine", ylim=(min(0.0, left.get_ylim()[0]), 1.05))
     left.axhline(0, color="black", lw=0.8)
     right.set(ylabel="share of the clip's largest distance", ylim=(0, 1.05))
+    if missing:
+        style.caption(figure, f"no clip has a frame {', '.join(missing)} frames after its first")
     figure.suptitle(f"{config.title} - {vectors.place}: means over clips", parse_math=False)
     return figure
 
