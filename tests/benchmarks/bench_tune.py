@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench_train import NARROW, make_dataset
+from bench_train import SMALL, make_dataset
 
 from mien.pipelines.cluster import ClusterConfig, session
 from mien.storage.uri import open_store
@@ -20,17 +20,17 @@ from mien.training.world import World
 from mien.tuning import desk, tune
 from mien.tuning.job import TuneConfig
 
-NUM_TRIALS, NUM_PROCESSES, NUM_STEPS = 16, 2, 60
+NUM_TRIALS, NUM_PROCESSES, NUM_STEPS = 16, 2, 20
 """A training takes about five seconds."""
 
 
 def config_of(dataset: str, output: str) -> TuneConfig:
-    """A sweep of the joint model, narrow, with stored tokens."""
+    """A sweep of the small joint model, with stored tokens."""
     rarely = {"every_steps": NUM_STEPS}
     training = {
-        "objective": {"kind": "joint", **NARROW},
-        "data": {"length": 16},
-        "batch": {"size": 4, "exact": False},
+        "objective": {"kind": "joint", **SMALL},
+        "data": {"length": 4},
+        "batch": {"size": 2, "exact": False},
         "num_steps": NUM_STEPS,
         "validation": {**rarely, "max_windows": 4},
         "checkpoints": rarely,
