@@ -361,3 +361,28 @@ def test_a_key_that_is_called_as_its_kind_is_told_as_a_key(source: dict[str, Any
     with pytest.raises(ConfigError) as refused:
         _Sourced.parse({"source": {"kind": "folder", **source}}, "test")
     assert str(refused.value).startswith(f"test: {message}")
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("-2E5", -2e5), (".5e1", 5.0), ("3.e+2", 300.0)])
+def test_numbers_are_written_as_people_write_them(text: str, value: float, tmp_path: Path) -> None:
+    """YAML 1.1 wants a dot and a sign in the exponent."""
+    assert parse_override(f"rate={text}") == ("rate", value)
+    path = tmp_path / "file.yaml"
+    path.write_text(f"rate: {text}\n")
+    assert read_yaml(path) == {"rate": value}
+
+
+@pytest.mark.parametrize("text", ["1e3", "1e", "e3", "1e3x", "0.5"])
+def test_a_text_that_looks_like_a_number_stays_one_through_a_file(text: str, tmp_path: Path) -> None:
+    class Named(Config):
+        name: str
+        """A text."""
+
+    path = tmp_path / "file.yaml"
+    path.write_text(Named(name=text).to_yaml())
+    assert Named.load(path).name == text
+
+
+@pytest.mark.parametrize("text", ["1e3x", "12e", "4e5f0a", "1e3_"])
+def test_an_id_is_no_number(text: str) -> None:
+    assert parse_override(f"clip={text}") == ("clip", text)

@@ -6,6 +6,7 @@ Precedence is default < YAML < `key.path=value`. A config class stands on top of
 import difflib
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -83,7 +84,7 @@ class Config(BaseModel):
 
     def to_yaml(self) -> str:
         """The resolved config as YAML, valid input of `load`."""
-        return yaml.safe_dump(self.dump(), sort_keys=False, allow_unicode=True)
+        return yaml.dump(self.dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
@@ -101,6 +102,16 @@ class _Loader(yaml.SafeLoader):
             repeated = next(key for key, count in Counter(keys).items() if count > 1)
             raise yaml.MarkedYAMLError(None, None, f"key {repeated!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads."""
+
+
+for _kind in (_Loader, _Dumper):  # YAML 1.1, which PyYAML follows, takes 1e-3 for a text: people mean the number
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+\.?\d*)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
