@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from mien.errors import ConfigError
 from mien.evaluation.alignment import AlignmentConfig, Rows, Scene, compare
 from mien.evaluation.bootstrap import BootstrapConfig, Estimate, NotMeasurable
 from mien.evaluation.classes import ClassesConfig, ClassReport, by_class
@@ -98,5 +99,5 @@ def test_shuffled_labels_change_the_table() -> None:
 def test_without_labels_there_is_no_table_and_an_unknown_class_is_named() -> None:
     scene = Scene(TEXT, np.full(len(ANSWER), -1), GROUP)
     assert isinstance(by_class(rows(scene=scene), scene, NAMES, ClassesConfig(), BOOTSTRAP), NotMeasurable)
-    with pytest.raises(ValueError, match=r"classes\.unseen: 'walking' is no text"):
+    with pytest.raises(ConfigError, match=r"classes\.unseen: 'walking' is no text"):
         report(unseen=["walking"])

@@ -32,6 +32,7 @@ from mien.analysis.embedding_effect import EffectConfig
 from mien.analysis.embedding_map import Points, TsneConfig
 from mien.analysis.embedding_sets import Sets, SetsConfig, open_sets, read_after
 from mien.analysis.embedding_sweep import Point, SweepConfig
+from mien.diffusion.bridge import BridgeConfig
 from mien.errors import ConfigError
 from mien.evaluation.alignment import AlignmentConfig, Scene, System, compare, mean_of, placed
 from mien.evaluation.alignment_verdict import Judgement, VerdictConfig, judge
@@ -112,9 +113,35 @@ def analyze(config: EmbeddingAnalysisConfig, store: Store) -> Analysis:
         DatasetError: A file is damaged, or an embedding is no number.
         StorageError: A file cannot be read or written.
     """
+    return write(opened(config), config, store)
+
+
+def opened(config: EmbeddingAnalysisConfig) -> Sets:
+    """Read both sets and all bridges, and refuse options that do not fit them, before minutes are spent.
+
+    Raises:
+        ConfigError: Files, columns, widths, classes or options do not fit together.
+        DatasetError: A file is damaged, or an embedding is no number.
+        StorageError: A file cannot be read.
+    """
     sets = open_sets(config)
     _check_points(config, sets)
+    config.classes.require_known(sets.text.names)
+    if config.after:
+        read_after(config, sets.visual)
+    if sets.bridges and config.sweep.start_steps:
+        _ways(config, sets)
     logger.info("rows: %d, texts: %d, bridges: %d", len(sets.visual.names), len(sets.text.names), len(sets.bridges))
+    return sets
+
+
+def write(sets: Sets, config: EmbeddingAnalysisConfig, store: Store) -> Analysis:
+    """Lead the rows by every bridge, measure, judge, draw, and write all of it.
+
+    Raises:
+        ConfigError: A bridge makes of a row what has no direction.
+        StorageError: A file cannot be written.
+    """
     found = _measured(config, sets)
     files = [*_draw(found, config, store)]
     facts = _facts(config, found)
@@ -179,18 +206,22 @@ def _after(config: EmbeddingAnalysisConfig, sets: Sets) -> dict[str, Floats]:
 def _sweep(config: EmbeddingAnalysisConfig, sets: Sets) -> list[Point]:
     if not sets.bridges or not config.sweep.start_steps:
         return []
-    first, num = sets.bridges[0], len(sets.visual.names)
-    own = first.objective.config
-    tried = [*embedding_sweep.ways(config.sweep, own.bridge, own.schedule.num_steps)]
-    if not tried:
-        raise ConfigError(
-            f"sweep: no start step is between num_steps and {own.schedule.num_steps}, the noise levels of {first.name}"
-        )
+    first, num, tried = sets.bridges[0], len(sets.visual.names), _ways(config, sets)
     some = np.unique(np.linspace(0, num - 1, min(num, config.sweep.num_rows)).astype(int))
     scene = Scene(sets.scene.text, sets.scene.answer[some], sets.scene.group[some])
     logger.info("sweep: %d ways, %d rows", len(tried), len(some))
     lead = partial(sets.lead, first)
     return embedding_sweep.sweep(sets.visual.values[some], scene, tried, lead, config.alignment, config.verdict)
+
+
+def _ways(config: EmbeddingAnalysisConfig, sets: Sets) -> list[BridgeConfig]:
+    """Of the first bridge, at least one."""
+    own = sets.bridges[0].objective.config
+    tried = [*embedding_sweep.ways(config.sweep, own.bridge, own.schedule.num_steps)]
+    if not tried:
+        name, num = sets.bridges[0].name, own.schedule.num_steps
+        raise ConfigError(f"sweep: no start step is between num_steps and {num}, the noise levels of {name}")
+    return tried
 
 
 def _draw(found: Analysis, config: EmbeddingAnalysisConfig, store: Store) -> Iterator[str]:

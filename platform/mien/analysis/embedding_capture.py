@@ -28,7 +28,8 @@ from mien.storage.uri import Store
 Modality = Literal["visual", "text"]
 VISUAL, TEXT = "visual", "text"
 
-_TARGET = r"^[\w.]+:[\w.]+$"
+FREE = ("num_items", "save_every", "max_failed")
+"""Keys that decide nothing about a row: a file grows with other values of them."""
 _TELL_EVERY_S = 30
 
 
@@ -46,16 +47,16 @@ class Item(NamedTuple):
 class CaptureConfig(Config):
     """Which network sees which items, and what is read of it."""
 
-    network: str = Field(pattern=_TARGET)
+    network: str = ""
     """`package.module:name` of something importable that, called with `arguments`, gives a torch module with its
     weights loaded. It runs as code: name only what you trust."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Of that call."""
-    items: str = Field(pattern=_TARGET)
+    items: str = ""
     """The same of what gives items: `Item`, or tuples (name, inputs, labels)."""
     item_arguments: dict[str, Any] = Field(default_factory=dict)
     """Of that call, such as which part of the data."""
-    hooks: dict[Modality, str] = Field(min_length=1)
+    hooks: dict[Modality, str] = Field(default_factory=dict)
     """Modality to dotted path."""
     text_names: tuple[str, ...] = ()
     """Names of the rows of the text; numbers if none."""
@@ -92,18 +93,31 @@ def capture(config: CaptureConfig, store: Store) -> Captured:
         RefusedError: The output was begun with another config.
         StorageError: The file cannot be written.
     """
+    return capture_from(*opened(config), config, store)
+
+
+def opened(config: CaptureConfig) -> tuple[nn.Module, Iterator[Item]]:
+    """Import network and items, and find the hooks.
+
+    Raises:
+        ConfigError: A name cannot be imported or gives something else, or a hook leads nowhere.
+    """
     network = imported(config.network, "network")(**config.arguments)
     if not isinstance(network, nn.Module):
         raise ConfigError(f"network: {config.network} gives a {type(network).__name__}, not a torch module")
+    hooked(network, config)
     items = imported(config.items, "items")(**config.item_arguments)
-    return capture_from(network, (Item(*each) for each in items), config, store)
+    return network, (Item(*each) for each in items)
 
 
 def capture_from(network: nn.Module, items: Iterable[Item], config: CaptureConfig, store: Store) -> Captured:
     """The same of a network and items in memory; `network`, `items` and their arguments are recorded as they stand."""
     located = hooked(network, config)
-    about = {**config.dump(), "modules": {one.name: one.path for one in located}}
-    for key in ("num_items", "save_every", "max_failed"):
+    about = {
+        **config.model_dump(mode="json", include={*CaptureConfig.model_fields}),
+        "modules": {one.name: one.path for one in located},
+    }
+    for key in FREE:
         about.pop(key)
     file = EmbeddingFile(store, config.name, about, config.save_every)
     num, num_new = 0, 0
@@ -124,8 +138,10 @@ def hooked(network: nn.Module, config: CaptureConfig) -> list[Located]:
     """The modules that are read, each under the name of its modality.
 
     Raises:
-        ConfigError: A path leads nowhere; the nearest are offered.
+        ConfigError: There is none, or a path leads nowhere; the nearest are offered.
     """
+    if not config.hooks:
+        raise ConfigError("hooks: none is given; name modules, hooks.visual=PATH and hooks.text=PATH")
     found = {name: locate(network, path, key=f"hooks.{name}") for name, path in config.hooks.items()}
     return [one._replace(name=name) for name, one in found.items()]
 
@@ -154,12 +170,16 @@ def imported(target: str, key: str) -> Callable[..., Any]:
         ConfigError: There is no such module or name, or it cannot be called.
     """
     module, _, path = target.partition(":")
+    if not module or not path:
+        raise ConfigError(f"{key}: is required, as package.module:name, not {target!r:.60}")
     try:
         found: Any = importlib.import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{key}: {target} cannot be imported: {error}; give package.module:name") from None
+        raise ConfigError(
+            f"{key}: {target} cannot be imported: {error}; give package.module:name, its folder in PYTHONPATH"
+        ) from None
     if not callable(found):
         raise ConfigError(f"{key}: {target} is a {type(found).__name__} and cannot be called; name a function or class")
     called: Callable[..., Any] = found

@@ -26,20 +26,28 @@ class AnalysisReport(NamedTuple):
     """The same, for a person."""
     see: str
     """What to look at first."""
+    command: str = ""
+    """What comes next, where that is more than to look."""
+
+    @property
+    def following(self) -> str:
+        """The next step, in words."""
+        return self.command or f"see {self.see}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return {"path": self.path, **self.document}
 
 
-def begin(config: Config, place: str, owned: Sequence[str], *, fresh: bool) -> Store:
+def begin(config: Config, place: str, owned: Sequence[str], *, fresh: bool, free: Sequence[str] = ("output",)) -> Store:
     """Take an output for a config, or go on with the same one.
 
     Args:
-        config: What is asked for; all but its `output` decides what is made.
+        config: What is asked for.
         place: The output.
         owned: How names of what this kind of analysis makes begin.
         fresh: Delete what is there first.
+        free: Keys of the config that decide nothing of what is made.
 
     Raises:
         RefusedError: It was made with another config, or holds something else.
@@ -48,7 +56,7 @@ def begin(config: Config, place: str, owned: Sequence[str], *, fresh: bool) -> S
     store = open_store(place)
     if fresh:
         _remove(store, config, owned)
-    claim(store, config, lambda one: one.model_dump(mode="json", exclude={"output"}), "such analysis")
+    claim(store, config, lambda one: one.model_dump(mode="json", exclude={*free}), "such analysis")
     return store
 
 

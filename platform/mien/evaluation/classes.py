@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mien.config import Config
+from mien.errors import ConfigError
 from mien.evaluation.alignment import NO_ANSWER, Rows, Scene, mean_of_some
 from mien.evaluation.bootstrap import Bootstrap, BootstrapConfig, Estimate, NotMeasurable
 from mien.evaluation.embedded import Bools, Floats
@@ -26,6 +27,15 @@ class ClassesConfig(Config):
     """Classes that the bridge was not trained with; none: all were seen."""
     num_listed: int = Field(10, ge=1)
     """Best and worst classes that a report names."""
+
+    def require_known(self, names: Sequence[str]) -> None:
+        """Refuse unseen classes that are no texts.
+
+        Raises:
+            ConfigError: One is none.
+        """
+        if unknown := sorted({*self.unseen} - {*names}):
+            raise ConfigError(f"classes.unseen: {unknown[0]!r} is no text; give names of texts")
 
 
 @dataclass(frozen=True)
@@ -89,10 +99,9 @@ def by_class(
         bootstrap: Of the intervals of groups; its level is that of all.
 
     Raises:
-        ValueError: An unseen class is no text.
+        ConfigError: An unseen class is no text.
     """
-    if unknown := sorted({*config.unseen} - {*names}):
-        raise ValueError(f"classes.unseen: {unknown[0]!r} is no text; give names of texts")
+    config.require_known(names)
     present = np.unique(scene.answer[scene.answer != NO_ANSWER])
     if not len(present):
         return NotMeasurable("no row has a label that is the name of a text")

@@ -6,15 +6,15 @@ A kind of analysis is a command here, an entry in `CONFIGS`, and `mien.analysis.
 
 import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mien.verbs.verb import Json, Words, call, emit, finish, read_config
+from mien.verbs.verb import Json, Words, call, emit, finish, read_config, table
 
 app = typer.Typer()
 analyze_app = typer.Typer(
-    help="Figures, and the numbers behind them: data, expressions, warp, features, training, evaluation, and a report.",
+    help="Figures, and the numbers behind them: data, expressions, warp, features, embeddings, training, evaluation, and a report.",
     no_args_is_help=True,
 )
 app.add_typer(analyze_app, name="analyze")
@@ -108,9 +108,53 @@ def evaluation(words: Words = None, fresh: Fresh = False, as_json: Json = False)
     _analyze("evaluation", words, fresh, as_json)
 
 
+@analyze_app.command()
+def capture(
+    words: Words = None,
+    check: Annotated[bool, typer.Option("--check", help="Run one item, tell the shapes; write nothing.")] = False,
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Take embeddings out of a torch model by hooks that the config names. The same command resumes.
+
+    Settings: network, items (package.module:name), hooks.visual, hooks.text (dotted paths), text_names, num_items.
+
+    Example: mien analyze capture CONFIG.yaml num_items=100 output=CAPTURED
+    """
+    config = read_config("analyze/capture", words)
+    if check:
+        found = call("mien.analysis.analyze_capture:check", config)
+        return emit({"checks": found}, as_json, lambda: "\n".join(found))
+    return _analyzed("capture", config, fresh, as_json)
+
+
+@analyze_app.command()
+def embeddings(
+    words: Words = None,
+    status: Annotated[bool, typer.Option("--status", help="Tell which steps are done; write nothing.")] = False,
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Compare embeddings of two modalities, before and after bridges: figures, a report, classes and a verdict.
+
+    Sets are embeddings=FILE, as capture writes it, or visual=FILE and text=FILE (.npz, .parquet, .safetensors).
+    Settings: bridges=[RUN,…], num_rows, batch, tsne=skip, tsne.samples, tsne.perplexity, sweep.start_steps.
+
+    Example: mien analyze embeddings embeddings=CAPTURED/embeddings.parquet bridges=[RUN] output=FIGURES
+    """
+    config = read_config("analyze/embeddings", words)
+    if status:
+        steps = [one._asdict() for one in call("mien.analysis.analyze_embeddings:status", config)]
+        return emit(steps, as_json, lambda: table(steps))
+    return _analyzed("embeddings", config, fresh, as_json)
+
+
 def _analyze(kind: str, words: list[str] | None, fresh: bool, as_json: bool) -> None:
+    _analyzed(kind, read_config(f"analyze/{kind}", words), fresh, as_json)
+
+
+def _analyzed(kind: str, config: Any, fresh: bool, as_json: bool) -> None:
     started = time.monotonic()
-    config = read_config(f"analyze/{kind}", words)
     report = call(f"mien.analysis.analyze_{kind}:run", config, fresh=fresh)
     emit(report.to_json(), as_json, lambda: report.text)
-    finish(started, report.path, f"see {report.see}")
+    finish(started, report.path, report.following)

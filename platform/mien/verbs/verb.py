@@ -15,7 +15,9 @@ from mien import log
 from mien.errors import ConfigError
 
 CONFIGS = {
+    "analyze/capture": "mien.analysis.analyze_capture:CaptureRunConfig",
     "analyze/data": "mien.analysis.analyze_data:DataFiguresConfig",
+    "analyze/embeddings": "mien.analysis.analyze_embeddings:EmbeddingsConfig",
     "analyze/evaluation": "mien.analysis.analyze_evaluation:EvaluationFiguresConfig",
     "analyze/expressions": "mien.analysis.analyze_expressions:ExpressionsConfig",
     "analyze/features": "mien.analysis.analyze_features:FeaturesConfig",
