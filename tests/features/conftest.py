@@ -10,6 +10,8 @@ import pytest
 import torch
 import transformers
 
+from tiny_clip import write_clip
+
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.08}
 PATCH_PX = {"dinov2": 14, "vit": 8, "clip_vit": 8}
 
@@ -60,6 +62,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return folders[kind]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def clip_with_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny CLIP that reads texts."""
+    return write_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from mien.features.backbone import BackboneConfig, Family
+from mien.features.backbone import BackboneConfig, ImageFamily
 
 if TYPE_CHECKING:
     import torch
@@ -18,9 +18,10 @@ class ClipVitConfig(BackboneConfig):
     model: str = "openai/clip-vit-base-patch16"
     """Name on the hub (owner/name), or a local folder with config.json and model.safetensors."""
 
-    family = Family(
+    family = ImageFamily(
         network="CLIPVisionModel",
         model_types=("clip", "clip_vision_model"),
+        section="vision_config",
         mean=(0.48145466, 0.4578275, 0.40821073),
         std=(0.26862954, 0.26130258, 0.27577711),
         resize="bicubic",

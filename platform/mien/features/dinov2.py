@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from mien.features.backbone import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig, Family
+from mien.features.backbone import IMAGENET_MEAN, IMAGENET_STD, BackboneConfig, ImageFamily
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ class Dinov2Config(BackboneConfig):
     size_px: int = Field(518, ge=14, le=2048)
     """Side of the square the network sees, a multiple of 14; 518 gives 37 x 37 patches, 224 costs an eighth."""
 
-    family = Family(
+    family = ImageFamily(
         network="Dinov2Model",
         model_types=("dinov2",),
         mean=IMAGENET_MEAN,

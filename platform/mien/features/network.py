@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from mien.errors import AssetError
-from mien.features.backbone import Resolved
+from mien.features.backbone import Frozen, Resolved
 from mien.features.extractor import Provenance
 from mien.features.resize import resize
 
@@ -24,7 +24,7 @@ class Network:
         self._resolved = resolved
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = choose_dtype(resolved.config.dtype, self._device)
-        self._network = _load(resolved, weights).to(self._device, self._dtype).requires_grad_(False).eval()
+        self._network = load(resolved, weights).to(self._device, self._dtype).requires_grad_(False).eval()
         self._mean = torch.tensor(resolved.mean, device=self._device).view(1, 3, 1, 1)
         self._std = torch.tensor(resolved.std, device=self._device).view(1, 3, 1, 1)
 
@@ -113,8 +113,12 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wanted]
 
 
-def _load(resolved: Resolved, weights: bytes | None) -> Any:
+def load(resolved: Frozen, weights: bytes | None = None) -> Any:
     """The network in float32, its weights those that were resolved.
+
+    Args:
+        resolved: What was found on the driver.
+        weights: The weights file, where this machine does not see the driver's disk.
 
     Raises:
         AssetError: The weights are not those that were resolved, or do not fit the architecture.
@@ -150,14 +154,14 @@ def _load(resolved: Resolved, weights: bytes | None) -> Any:
     return network
 
 
-def _draw(network_class: Any, architecture: Any, resolved: Resolved) -> Any:
+def _draw(network_class: Any, architecture: Any, resolved: Frozen) -> Any:
     """Weights from the seed alone, the caller's random state left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(resolved.config.seed)
         return network_class(architecture, **resolved.config.family.options)
 
 
-def _checked(resolved: Resolved, weights: bytes | None) -> bytes:
+def _checked(resolved: Frozen, weights: bytes | None) -> bytes:
     """The weights file with the sum that the driver saw; on another machine another file may lie there."""
     content = resolved.read_weights() if weights is None else weights
     sha256 = hashlib.sha256(content).hexdigest()
@@ -169,7 +173,7 @@ def _checked(resolved: Resolved, weights: bytes | None) -> bytes:
     return content
 
 
-def _name(resolved: Resolved) -> str:
+def _name(resolved: Frozen) -> str:
     return resolved.folder or resolved.config.model
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from mien.features.backbone import BackboneConfig, Family
+from mien.features.backbone import BackboneConfig, ImageFamily
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ class VitConfig(BackboneConfig):
     model: str = "google/vit-base-patch16-224"
     """Name on the hub (owner/name), or a local folder with config.json and model.safetensors."""
 
-    family = Family(
+    family = ImageFamily(
         network="ViTModel",
         model_types=("vit",),
         mean=(0.5, 0.5, 0.5),

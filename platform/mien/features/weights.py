@@ -16,6 +16,8 @@ from mien.log import logger
 
 ARCHITECTURE, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 FILES = [ARCHITECTURE, WEIGHTS, PREPROCESSOR]
+TOKENIZER = "tokenizer.json"
+"""Of the models that read texts."""
 
 TIMEOUT_S = 10
 """A hub that does not answer for this long is given up; no retry."""
@@ -31,8 +33,22 @@ class Snapshot(NamedTuple):
     revision: str
 
 
-def find(model: str, revision: str) -> Snapshot:
+class _Wanted(NamedTuple):
+    """A model, and what is needed of it."""
+
+    model: str
+    revision: str
+    more: tuple[str, ...]
+    """Files besides FILES, none of which can be missed."""
+
+
+def find(model: str, revision: str, more: tuple[str, ...] = ()) -> Snapshot:
     """The local folder `model`, or the snapshot of the hub's model of that name, fetched where it is not cached.
+
+    Args:
+        model: Folder, or owner/name.
+        revision: Branch, tag or commit on the hub.
+        more: Files that are needed besides config and weights.
 
     Raises:
         AssetError: It cannot be had; the message says why and what to do.
@@ -46,11 +62,12 @@ def find(model: str, revision: str) -> Snapshot:
         )
     # Read when the hub's client is imported: without it, it reports the software around it and makes a further request.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    found = _cached(model, revision) or _fetched(model, revision)
+    wanted = _Wanted(model, revision, more)
+    found = _cached(wanted) or _fetched(wanted)
     if not (found.folder / WEIGHTS).is_file():
         raise AssetError(
             f"{model}: has no {WEIGHTS} at revision {revision}, and other formats can run code when read. "
-            f"Name a revision or model that has it (features.revision=REVISION), or {_remedy(model, revision)}"
+            f"Name a revision or model that has it (features.revision=REVISION), or {_remedy(wanted)}"
         )
     return found
 
@@ -97,46 +114,49 @@ def checked_sha256(path: Path) -> str:
         raise AssetError(f"{path}: is damaged: {error}; fetch the model again") from None
 
 
-def _cached(model: str, revision: str) -> Snapshot | None:
+def _cached(wanted: _Wanted) -> Snapshot | None:
     """The snapshot that an earlier download left. `snapshot_download(local_files_only=True)` can make a request."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(model, file, revision=revision) for file in (ARCHITECTURE, WEIGHTS)]
+    needed = (ARCHITECTURE, WEIGHTS, *wanted.more)
+    found = [try_to_load_from_cache(wanted.model, file, revision=wanted.revision) for file in needed]
     if not all(isinstance(path, str) for path in found):
         return None
     folder = Path(found[0]).parent
     return Snapshot(folder, folder.name)
 
 
-def _fetched(model: str, revision: str) -> Snapshot:
+def _fetched(wanted: _Wanted) -> Snapshot:
     """The snapshot as the hub has it now."""
     from huggingface_hub import HfApi, constants, errors, snapshot_download
 
+    model, revision = wanted.model, wanted.revision
     if is_offline() or constants.HF_HUB_OFFLINE:
-        raise AssetError(_cannot(model, revision, "it is not cached, and MIEN_OFFLINE or HF_HUB_OFFLINE is set"))
+        raise AssetError(_cannot(wanted, "it is not cached, and MIEN_OFFLINE or HF_HUB_OFFLINE is set"))
     logger.info("%s: fetching revision %s from the hub", model, revision)
     try:
         HfApi().model_info(model, revision=revision, timeout=TIMEOUT_S)  # the download alone would wait without end
-        folder = Path(snapshot_download(model, revision=revision, allow_patterns=FILES))
+        folder = Path(snapshot_download(model, revision=revision, allow_patterns=[*FILES, *wanted.more]))
         return Snapshot(folder, folder.name)
     except errors.GatedRepoError:
-        raise AssetError(_cannot(model, revision, "it is gated; accept its licence, then `hf auth login`")) from None
+        raise AssetError(_cannot(wanted, "it is gated; accept its licence, then `hf auth login`")) from None
     except errors.RepositoryNotFoundError:
-        raise AssetError(_cannot(model, revision, "the hub has no such model, or only after `hf auth login`")) from None
+        raise AssetError(_cannot(wanted, "the hub has no such model, or only after `hf auth login`")) from None
     except errors.RevisionNotFoundError:
-        raise AssetError(_cannot(model, revision, "the hub has the model, but not this revision")) from None
+        raise AssetError(_cannot(wanted, "the hub has the model, but not this revision")) from None
     except Exception as error:  # noqa: BLE001  the errors of the hub's client have no common base
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise AssetError(_cannot(model, revision, f"the hub does not hand it out: {reason}")) from None
+        raise AssetError(_cannot(wanted, f"the hub does not hand it out: {reason}")) from None
 
 
-def _cannot(model: str, revision: str, reason: str) -> str:
-    return f"{model}: the weights cannot be had: {reason}.\nTo go on, {_remedy(model, revision)}"
+def _cannot(wanted: _Wanted, reason: str) -> str:
+    return f"{wanted.model}: the weights cannot be had: {reason}.\nTo go on, {_remedy(wanted)}"
 
 
-def _remedy(model: str, revision: str) -> str:
-    at = "" if revision == "main" else f" --revision {revision}"
+def _remedy(wanted: _Wanted) -> str:
+    at = "" if wanted.revision == "main" else f" --revision {wanted.revision}"
+    files = " ".join([*FILES, *wanted.more])
     return (
-        f"run `hf download {model}{at} {' '.join(FILES)} --local-dir DIR` where there is a network "
+        f"run `hf download {wanted.model}{at} {files} --local-dir DIR` where there is a network "
         "and set features.model=DIR; or set features.weights=random to try the pipeline with features that mean nothing"
     )
