@@ -16,7 +16,7 @@ def write_clip(folder: Path) -> Path:
     shared = {"projection_dim": DIM, "initializer_factor": 4.0}
     ends = {"bos_token_id": _NUM_TOKENS - 2, "eos_token_id": _NUM_TOKENS - 1, "pad_token_id": _NUM_TOKENS - 1}
     text = {**sizes, **shared, **ends, "vocab_size": _NUM_TOKENS, "max_position_embeddings": 12}
-    vision = {**sizes, **shared, "image_size": SIZE_PX, "patch_size": 8}
+    vision = {**sizes, **shared, "hidden_size": 8, "image_size": SIZE_PX, "patch_size": 8}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         model = transformers.CLIPModel(

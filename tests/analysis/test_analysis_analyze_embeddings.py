@@ -12,6 +12,8 @@ from mien.analysis.analyze_embeddings import EmbeddingsConfig, run, status
 from mien.config import COMMAND_LINE
 from mien.errors import ConfigError, DatasetError, RefusedError
 from mien.storage.local import LocalStore
+from said_datasets import make_said
+from tiny_clip import SIZE_PX, write_clip
 
 SMALL: dict[str, Any] = {
     "tsne": "skip",
@@ -98,3 +100,41 @@ def test_the_steps_are_told_before_and_after(tmp_path: Path) -> None:
     assert [one.is_done for one in status(given)] == [False] * 4
     run(given)
     assert [one.name for one in status(given) if one.is_done] == ["figures", "report"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip"))
+
+
+def of_dataset(folder: Path, model: Path, **more: Any) -> EmbeddingsConfig:
+    features = {"model": str(model), "size_px": SIZE_PX, **more.pop("features", {})}
+    values = {"dataset": str(folder / "said"), "clips": {"features": features}, "output": str(folder / "out")}
+    return EmbeddingsConfig.parse({**SMALL, **values, **more}, "test")
+
+
+def test_a_dataset_is_embedded_and_its_file_stays(tmp_path: Path, model: Path) -> None:
+    make_said(tmp_path / "said")
+    with pytest.raises(ConfigError, match="needs more points than that, there are 15"):
+        run(of_dataset(tmp_path, model, tsne={"perplexity": 20}))
+    with pytest.raises(ConfigError, match="dataset and text: give one of them"):
+        run(of_dataset(tmp_path, model, text="text.npz"))
+    assert not (tmp_path / "out").exists()
+    found = run(of_dataset(tmp_path, model))
+    assert found.document["notes"] == ["1 face tracks have no keyword and are left out"]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["data"] == {"visual": "[12, 16]", "images": 6, "text": "[3, 16]", "dimension": 16}
+    given = {**SMALL, "embeddings": str(tmp_path / "out" / "embeddings.parquet"), "output": str(tmp_path / "again")}
+    run(EmbeddingsConfig.parse(given, "test"))
+    again = json.loads((tmp_path / "again" / "metrics.json").read_text())
+    assert again["systems"] == metrics["systems"]
+    assert [one.is_done for one in status(of_dataset(tmp_path, model))] == [True] * 4
+
+
+def test_pictures_of_random_weights_say_so(tmp_path: Path, model: Path) -> None:
+    make_said(tmp_path / "said")
+    found = run(of_dataset(tmp_path, model, features={"weights": "random", "seed": 3}))
+    assert found.document["notes"][0].startswith("RANDOM weights")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["config"]["distribution"]["title"] == "RANDOM weights: "
+    assert metrics["config"]["tsne"]["title"].startswith("RANDOM weights: Embedding Space")

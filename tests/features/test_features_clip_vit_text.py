@@ -52,7 +52,7 @@ def test_texts_are_those_of_transformers_in_batches_of_any_size(folder: Path) ->
 
 def test_an_image_is_its_class_token_projected(folder: Path, frames: np.ndarray) -> None:
     resolved = resolve(ClipVitConfig.parse({"model": str(folder), "size_px": 32, "dtype": "float32"}, "test"))
-    ours = build(resolved)(frames[:, :32, :32]) @ visual_projection(resolved).T
+    ours = build(resolved)(frames[:, :32, :32]) @ visual_projection(resolved, 16).T
     model = transformers.CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True).eval()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (resolved.mean, resolved.std))
     pixels = (torch.from_numpy(frames[:, :32, :32].copy()).permute(0, 3, 1, 2) / 255 - mean) / std
@@ -76,7 +76,8 @@ def test_random_weights_follow_from_the_seed(tmp_path: Path, folder: Path) -> No
     assert not np.allclose(first, other)
     assert len(np.unique(first.round(5), axis=0)) == len(TEXTS), "each text ends where its own tokens do"
     vision = [
-        visual_projection(resolve(ClipVitConfig.parse({"weights": "random", "seed": seed}, "test"))) for seed in (1, 2)
+        visual_projection(resolve(ClipVitConfig.parse({"weights": "random", "seed": seed}, "test")), 512)
+        for seed in (1, 2)
     ]
     assert vision[0].shape == (512, 768)
     assert not np.allclose(*vision)
@@ -128,4 +129,4 @@ def test_a_vision_tower_alone_has_no_shared_space(tmp_path: Path, folder: Path) 
     transformers.CLIPVisionModel.from_pretrained(folder, local_files_only=True).save_pretrained(tmp_path)
     resolved = resolve(ClipVitConfig.parse({"model": str(tmp_path), "size_px": 32}, "test"))
     with pytest.raises(AssetError, match="vision tower alone; give the whole CLIP"):
-        visual_projection(resolved)
+        visual_projection(resolved, 16)

@@ -125,8 +125,7 @@ def opened(config: EmbeddingAnalysisConfig) -> Sets:
         StorageError: A file cannot be read.
     """
     sets = open_sets(config)
-    _check_points(config, sets)
-    config.classes.require_known(sets.text.names)
+    require_fitting(config, len(sets.visual.names), sets.text.names, bool(sets.bridges))
     if config.after:
         read_after(config, sets.visual)
     if sets.bridges and config.sweep.start_steps:
@@ -152,12 +151,16 @@ def write(sets: Sets, config: EmbeddingAnalysisConfig, store: Store) -> Analysis
     return replace(found, files=tuple(files))
 
 
-def _check_points(config: EmbeddingAnalysisConfig, sets: Sets) -> None:
-    """Refuse a perplexity that does not fit before minutes are spent."""
+def require_fitting(config: EmbeddingAnalysisConfig, num_rows: int, texts: Sequence[str], is_bridged: bool) -> None:
+    """Refuse a perplexity and classes that so many rows, and these texts, cannot have.
+
+    Raises:
+        ConfigError: They do not fit.
+    """
+    config.classes.require_known(texts)
     if not config.tsne.is_skipped:
-        num_sides = 1 + bool(sets.bridges or config.after)
-        num = num_sides * min(len(sets.visual.names), config.tsne.samples)
-        embedding_map.require_points(num + min(len(sets.text.names), config.tsne.samples), config.tsne)
+        num = (1 + (is_bridged or bool(config.after))) * min(num_rows, config.tsne.samples)
+        embedding_map.require_points(num + min(len(texts), config.tsne.samples), config.tsne)
 
 
 def _measured(config: EmbeddingAnalysisConfig, sets: Sets) -> Analysis:

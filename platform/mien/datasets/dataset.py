@@ -109,9 +109,9 @@ class Sample:
                 "(SHA-256 differs); restore the file, or remove its commit record and run serialize again"
             )
 
-    def crops(self) -> np.ndarray:
-        """Face crops as RGB uint8 [num_frames, size, size, 3]; black where there is none."""
-        return crop_pixels(self["crop"], self._dataset.crop_size_px)
+    def crops(self, rows: Sequence[int] | None = None) -> np.ndarray:
+        """Face crops as RGB uint8 [num_frames, size, size, 3], or those of some rows; black where there is none."""
+        return crop_pixels(self["crop"], self._dataset.crop_size_px, rows)
 
     def audio(self, start_s: float = -math.inf, stop_s: float = math.inf) -> "AudioClip":
         """Sound of the frames with start_s <= time < stop_s: float32 [channels, n] in -1..1, its rate and start.

@@ -140,14 +140,18 @@ def concatenate(parts: Sequence[Values]) -> Values:
     return [value for part in parts for value in part]  # type: ignore[return-value]
 
 
-def crop_pixels(values: Values, size_px: int) -> np.ndarray:
-    """A column of crops as RGB uint8 [N, size, size, 3], whatever its encoding; black where a frame has no crop."""
+def crop_pixels(values: Values, size_px: int, rows: Sequence[int] | None = None) -> np.ndarray:
+    """A column of crops as RGB uint8 [N, size, size, 3], whatever its encoding; black where a frame has no crop.
+
+    Only the given rows are decoded.
+    """
     from mien.faces.crop import decode_jpeg
 
     if isinstance(values, np.ndarray):
-        return values
-    pixels = np.zeros((len(values), size_px, size_px, 3), np.uint8)
-    for row, value in enumerate(values):
-        if value:
-            pixels[row] = decode_jpeg(value)  # type: ignore[arg-type]
+        return values if rows is None else values[[*rows]]
+    rows = range(len(values)) if rows is None else rows
+    pixels = np.zeros((len(rows), size_px, size_px, 3), np.uint8)
+    for place, row in enumerate(rows):
+        if values[row]:
+            pixels[place] = decode_jpeg(values[row])  # type: ignore[arg-type]
     return pixels

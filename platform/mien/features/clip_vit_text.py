@@ -122,14 +122,13 @@ class TextTower:
             return np.asarray(self._network(filled).text_embeds.numpy())
 
 
-def visual_projection(resolved: Resolved) -> npt.NDArray[np.float32]:
-    """Projection [d, hidden] of a class token of `clip_vit` to the shared space; drawn by the seed of random weights.
+def visual_projection(resolved: Resolved, dim: int) -> npt.NDArray[np.float32]:
+    """Projection [dim, hidden] of a class token of `clip_vit` to the shared space; drawn by the seed of random weights.
 
     Raises:
         AssetError: The model has none.
     """
     if resolved.config.weights == "random":
-        dim = int(ClipVitTextConfig.family.defaults["projection_dim"])
         drawn = np.random.default_rng(resolved.config.seed).normal(size=(dim, resolved.dim))
         return np.asarray(drawn / np.sqrt(resolved.dim), np.float32)
     from safetensors import safe_open
@@ -139,8 +138,9 @@ def visual_projection(resolved: Resolved) -> npt.NDArray[np.float32]:
         if _PROJECTION not in file.keys():  # noqa: SIM118  it is no mapping
             raise AssetError(f"{path}: has no {_PROJECTION}: it is the vision tower alone; give the whole CLIP")
         found = file.get_tensor(_PROJECTION)
-    if found.ndim != 2 or found.shape[1] != resolved.dim:
-        raise AssetError(f"{path}: {_PROJECTION} is {[*found.shape]}, not [d, {resolved.dim}]; fetch the model again")
+    if [*found.shape] != [dim, resolved.dim]:
+        shapes = f"{[*found.shape]}, not {[dim, resolved.dim]}"
+        raise AssetError(f"{path}: {_PROJECTION} is {shapes}; fetch the model again")
     return np.asarray(found.float().numpy())
 
 

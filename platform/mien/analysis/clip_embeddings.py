@@ -1,0 +1,207 @@
+"""Two modalities of a dataset of faces, in the space that CLIP shares: its crops, and what is said in its clips.
+
+A row is one face track: the mean of the unit vectors of some of its crops. Its label is the keyword that chose its
+clip, or what the transcript says there; each of these is one text.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from mien import schema
+from mien.analysis.dataset_tracks import TracksConfig
+from mien.analysis.feature_sheets import spread
+from mien.datasets.dataset import Dataset, Sample, open_dataset
+from mien.datasets.embedding_file import EmbeddingFile
+from mien.errors import ConfigError, DatasetError
+from mien.evaluation.embedded import Floats
+from mien.features import clip_vit_text, recorded, registry
+from mien.features.backbone import Resolved
+from mien.features.clip_vit import ClipVitConfig
+from mien.features.clip_vit_text import ClipVitTextConfig, ResolvedText, TextTower
+from mien.log import logger
+from mien.storage.uri import Store
+
+if TYPE_CHECKING:
+    from mien.features.extractor import Extractor
+
+NAME = "embeddings"
+VISUAL, TEXT = "visual", "text"
+_COLUMNS = {"keyword": "keyword", "transcript": "text"}
+"""What a person calls it, and the column of the index."""
+_GROUPS = {"video": "source_uri", "subject": "subject", "clip": "clip_id"}
+
+
+class ClipEmbeddingsConfig(TracksConfig):
+    """What the two modalities of a dataset are."""
+
+    text: Literal["keyword", "transcript"] = "keyword"
+    """Of a clip: the keyword that chose it, or what its transcript says where keywords were found."""
+    template: str = Field("{}", max_length=500)
+    """What CLIP reads, with {} for the text: a sentence such as `a face of somebody who was asked to {}`."""
+    num_frames: int = Field(8, ge=1)
+    """Crops of each track that are looked at, evenly spread over its frames with a face."""
+    independent: Literal["video", "subject", "clip"] = "video"
+    """What rows have nothing in common across: intervals are over these."""
+    features: ClipVitConfig = ClipVitConfig()
+    """CLIP, for both sides; a local folder holds config.json, model.safetensors and tokenizer.json."""
+
+    @field_validator("template")
+    @classmethod
+    def _has_a_place(cls, given: str) -> str:
+        if given.count("{}") != 1:
+            raise ValueError(f"{given!r:.60} must have {{}} once, where the text comes")
+        return given
+
+    @field_validator("features")
+    @classmethod
+    def _is_one_vector(cls, given: ClipVitConfig) -> ClipVitConfig:
+        if given.output != "cls":
+            raise ValueError(f"output={given.output} is not in the space of texts; leave it at cls")
+        return given
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset whose tracks have texts, and networks that were found."""
+
+    dataset: Dataset
+    config: ClipEmbeddingsConfig
+    tracks: tuple[int, ...]
+    """Rows of the index."""
+    texts: tuple[str, ...]
+    """Each once, at least two."""
+    num_silent: int
+    """Tracks that were chosen, and have none."""
+    images: Resolved
+    reader: ResolvedText
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the networks were never trained."""
+        return self.config.features.weights == "random"
+
+    def about(self) -> dict[str, Any]:
+        """What decides the embeddings, as plain values."""
+        return {
+            "dataset": self.dataset.uri,
+            "dataset_fingerprint": self.dataset.record.get("fingerprint"),
+            "clips": self.config.dump(),
+            "images": dict(self.images.provenance),
+            "texts": dict(self.reader.provenance),
+        }
+
+
+def opened(place: str, config: ClipEmbeddingsConfig) -> Source:
+    """Open a dataset, choose its tracks, and find the networks.
+
+    Raises:
+        ConfigError: Its clips have no texts, or all of them one; or random weights are of no known network.
+        DatasetError: It is none, unfinished or damaged.
+        AssetError: The files of the networks cannot be had.
+    """
+    dataset = open_dataset(place)
+    chosen = config.choose(dataset)
+    texts = {number: _text(dataset.sample(number), config) for number in chosen}
+    known = dict.fromkeys(text for text in texts.values() if text)
+    if len(known) < 2:
+        found = f"all say {next(iter(known))!r:.60}" if known else "none has one"
+        other = next(name for name in _COLUMNS if name != config.text)
+        raise ConfigError(
+            f"{dataset.uri}: of {len(chosen)} face tracks {found}, but two {config.text}s are needed; serialize with "
+            f"clips.kind=keyword and several keywords, set clips.text={other}, or give visual=FILE text=FILE"
+        )
+    images = registry.resolve(config.features)
+    shared = config.features.model_dump(include={"model", "revision", "weights", "seed"})
+    reader = clip_vit_text.resolve_text(ClipVitTextConfig(**shared))
+    tracks = tuple(number for number, text in texts.items() if text)
+    return Source(dataset, config, tracks, tuple(known), len(chosen) - len(tracks), images, reader)
+
+
+def write(source: Source, store: Store) -> str:
+    """Write the rows of both modalities; the same call takes up what an earlier one left. Gives the file's name.
+
+    Raises:
+        DatasetError: The dataset is damaged, or none of its tracks shows a face.
+        AssetError: The networks cannot be loaded.
+        RefusedError: The file was begun with something else.
+        StorageError: It cannot be read or written.
+    """
+    file = EmbeddingFile(store, NAME, source.about())
+    if TEXT not in file.done:
+        _add_texts(file, source)
+    embed = _Visual(source)
+    for number in source.tracks:
+        sample = source.dataset.sample(number)
+        name = _name(sample)
+        if name not in file.done:
+            _add_track(file, embed, sample, source.config)
+            file.end_item(name)
+    if not file.items_of(VISUAL):
+        raise DatasetError(f"{source.dataset.uri}: none of {len(source.tracks)} face tracks shows a face")
+    return file.finish()
+
+
+def notes(source: Source) -> list[str]:
+    """What a reader must know."""
+    told = f"{source.num_silent} face tracks have no {source.config.text} and are left out"
+    random = "RANDOM weights: these embeddings mean nothing, they only exercise the analysis"
+    return [*([random] if source.is_random else []), *([told] if source.num_silent else [])]
+
+
+def _add_texts(file: EmbeddingFile, source: Source) -> None:
+    tower = TextTower(source.reader)
+    found = tower([source.config.template.replace("{}", text) for text in source.texts])
+    if found.num_cut:
+        logger.warning(
+            "%d of %d texts are longer than CLIP reads; their ends are left out", found.num_cut, len(source.texts)
+        )
+    file.add(TEXT, TEXT, found.values, source.texts, source.texts)
+    file.end_item(TEXT)
+
+
+def _add_track(file: EmbeddingFile, embed: "_Visual", sample: Sample, config: ClipEmbeddingsConfig) -> None:
+    """One row, or a failure that says why there is none."""
+    name, group = _name(sample), str(sample.row[_GROUPS[config.independent]] or sample.row["source_uri"])
+    rows = np.flatnonzero(np.asarray(sample["face"]) != schema.FACE_NONE)
+    if not len(rows):
+        return file.fail(name, DatasetError("shows no face in any frame"))
+    return file.add(
+        group, VISUAL, embed(sample, spread(rows.tolist(), config.num_frames)), [name], [_text(sample, config)]
+    )
+
+
+class _Visual:
+    """Frames of a track to one vector in the shared space."""
+
+    def __init__(self, source: Source) -> None:
+        self._dataset, self._projection = (
+            source.dataset,
+            clip_vit_text.visual_projection(source.images, source.reader.dim),
+        )
+        made_by = source.dataset.record.get("models", {}).get("feature", {})
+        is_there = not recorded.differing(made_by, source.images)
+        self._extractor: Extractor | None = None if is_there else registry.build(source.images)
+
+    def __call__(self, sample: Sample, rows: list[int]) -> Floats:
+        """[1, d]."""
+        projected = self._classes(sample, rows).astype(np.float64) @ self._projection.T
+        unit = projected / np.linalg.norm(projected, axis=1, keepdims=True)
+        return np.asarray(unit.mean(0, keepdims=True))
+
+    def _classes(self, sample: Sample, rows: list[int]) -> np.ndarray:
+        """Class tokens [n, hidden]: those of the dataset, where this network made them."""
+        if self._extractor is None:
+            return np.asarray(sample["feature"])[rows]
+        return self._extractor(sample.crops(rows))
+
+
+def _name(sample: Sample) -> str:
+    return f"{sample.clip_id}/{sample.track}" if sample.track else sample.clip_id
+
+
+def _text(sample: Sample, config: ClipEmbeddingsConfig) -> str:
+    """On one line; empty where there is none."""
+    return " ".join((sample.row.get(_COLUMNS[config.text]) or "").split())
