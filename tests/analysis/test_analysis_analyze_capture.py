@@ -33,11 +33,13 @@ def test_the_first_items_then_all_by_the_same_output(tmp_path: Path) -> None:
     assert first.document == {
         "name": "embeddings.parquet", "num_items": 2, "num_failed": 0, "num_empty": 1, "num_rows": 2 + NUM_TEXTS
     }  # fmt: skip
-    found = run(config(tmp_path, nums, save_every=1))
+    found = run(config(tmp_path, nums, save_every=1, safetensors=True))
     assert found.text == f"items: 4, of which 0 failed and 1 gave no row\nrows: {4 + NUM_TEXTS}"
     assert found.following == f"mien analyze embeddings embeddings={tmp_path}/embeddings.parquet output=FIGURES"
     assert json.loads((tmp_path / "analysis.json").read_text()) == found.document
-    visual = read_rows(found.see, ColumnsConfig(modality_column="modality", keep="visual")).values
+    columns = ColumnsConfig(modality_column="modality", keep="visual")
+    visual = read_rows(found.see, columns).values
+    assert np.array_equal(visual, read_rows(f"{tmp_path}/embeddings.safetensors", columns).values)
     network = recogniser().eval()
     expected = [network.visual(image[:num]).detach().numpy() for num, image in zip(nums, images(nums), strict=True)]
     assert np.allclose(visual, np.concatenate(expected))

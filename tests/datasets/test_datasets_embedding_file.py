@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors import safe_open
 
 from mien.datasets.embedding_file import EmbeddingFile, provenance
 from mien.datasets.embeddings import ColumnsConfig, EmbeddingsConfig, open_embeddings, read_rows
@@ -126,3 +127,18 @@ def test_a_file_of_somebody_else_says_nothing_of_itself(tmp_path: Path) -> None:
 
 def _written(store: LocalStore) -> Path:
     return store.fetch(filled(EmbeddingFile(store, "faces", ABOUT), range(1)).finish())
+
+
+def test_the_same_rows_as_safetensors(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    file = filled(EmbeddingFile(store, "faces", ABOUT), range(5))
+    file.fail("image 9", ValueError("no face"))
+    assert file.finish(safetensors=True) == "faces.parquet"
+    for columns in (VISUAL, ColumnsConfig(modality_column="modality", keep="text")):
+        parquet, tensors = (read_rows(str(tmp_path / f"faces.{kind}"), columns) for kind in ("parquet", "safetensors"))
+        assert np.array_equal(tensors.values, parquet.values)
+        assert tensors[1:] == parquet[1:]
+    assert provenance(store, "faces.safetensors") == provenance(store, "faces.parquet")
+    assert provenance(store, "faces.safetensors")["failures"][0]["error"] == "no face"
+    with safe_open(tmp_path / "faces.safetensors", framework="np") as other:
+        assert np.array_equal(other.get_tensor("embeddings"), VALUES[[0, 1, 10, 11, *range(2, 10)]])

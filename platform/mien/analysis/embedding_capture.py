@@ -28,7 +28,7 @@ from mien.storage.uri import Store
 Modality = Literal["visual", "text"]
 VISUAL, TEXT = "visual", "text"
 
-FREE = ("num_items", "save_every", "max_failed")
+FREE = ("num_items", "save_every", "max_failed", "safetensors")
 """Keys that decide nothing about a row: a file grows with other values of them."""
 _TELL_EVERY_S = 30
 
@@ -68,6 +68,8 @@ class CaptureConfig(Config):
     """Items whose rows an end in between may cost."""
     max_failed: float = Field(0.1, ge=0, le=1)
     """Share of the items that may fail; more end with an error, and what was found stays."""
+    safetensors: bool = False
+    """Beside the Parquet file: the same rows as NAME.safetensors."""
 
 
 class Captured(NamedTuple):
@@ -274,7 +276,7 @@ def _finished(file: EmbeddingFile, num: int, config: CaptureConfig) -> Captured:
     if VISUAL in config.hooks and not num_filled:
         first = f"; the first failure: {file.failures[0]['error']}" if file.failures else ""
         raise DatasetError(f"items: none of {num} gave a visual embedding, {num_failed} failed; {_CAUSES}{first}")
-    num_rows, name = file.num_rows, file.finish()
+    num_rows, name = file.num_rows, file.finish(config.safetensors)
     if num_failed > config.max_failed * max(num, 1):
         raise TooManyFailures(
             f"items: {num_failed} of {num} failed, more than max_failed={config.max_failed:g}; {name} has the others; "

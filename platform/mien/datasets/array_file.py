@@ -1,4 +1,4 @@
-"""Arrays by their names from a stranger's `.npz`, `.npy` or `.parquet`: nothing in it runs, damage is told."""
+"""Arrays by their names from a stranger's file of NumPy, Parquet or safetensors: nothing in it runs, damage is told."""
 
 import zipfile
 import zlib
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mien.datasets import tensor_file
 from mien.datasets.frames import from_arrow
 from mien.datasets.shard import readable
 from mien.errors import ConfigError, DatasetError
@@ -27,14 +28,14 @@ Chosen = Callable[[Sequence[str]], list[str]]
 
 
 def read_arrays(place: str, chosen: Chosen) -> dict[str, Any]:
-    """Arrays of an `.npz` or `.npy` as they are; of a Parquet file, columns of lists and tensors as one array each.
+    """Arrays of NumPy and of safetensors as they are; of Parquet, columns of lists and tensors as one array each.
 
     Args:
         place: The file, here or in a bucket; its ending tells the kind.
         chosen: Given all names, those that are read.
 
     Returns:
-        Arrays by name; other columns of a Parquet file as lists of plain values.
+        Arrays by name; other columns as lists of plain values.
 
     Raises:
         ConfigError: It is of another kind.
@@ -140,4 +141,4 @@ def _matrix(column: pa.ChunkedArray, place: str) -> np.ndarray:
     return np.asarray(flat.to_numpy()).reshape(len(column), -1)
 
 
-_READERS = {".npz": _from_npz, ".npy": _from_npy, ".parquet": _from_parquet}
+_READERS = {".npz": _from_npz, ".npy": _from_npy, ".parquet": _from_parquet, ".safetensors": tensor_file.read}

@@ -2,6 +2,7 @@
 
 NAME.parts/000000100.parquet …   rows of some items each, until all are there
 NAME.parquet                     all rows
+NAME.safetensors                 the same, where asked for
 
 The metadata `mien` of each says its provenance, its items, and those that failed. A finished file can grow, too.
 """
@@ -17,12 +18,13 @@ import pyarrow.parquet as pq
 
 from mien import schema
 from mien.config import differing_keys
-from mien.datasets.frames import arrow_type
+from mien.datasets import tensor_file
+from mien.datasets.frames import arrow_type, values_of
 from mien.datasets.shard import readable
 from mien.errors import RefusedError
 from mien.storage.uri import Store
 
-_KEY = b"mien"
+_KEY = tensor_file.ABOUT.encode()
 
 
 class EmbeddingFile:
@@ -91,11 +93,15 @@ class EmbeddingFile:
         """So far."""
         return sum(part.num_rows for part in [*self._parts, *self._rows])
 
-    def finish(self) -> str:
+    def finish(self, safetensors: bool = False) -> str:
         """Write the file and remove its parts; gives its name.
+
+        Args:
+            safetensors: Write the same rows as safetensors, too.
 
         Raises:
             ValueError: There is no row.
+            DatasetError: There are more texts than safetensors take.
             StorageError: It cannot be written.
         """
         self.flush()
@@ -103,7 +109,10 @@ class EmbeddingFile:
         if not parts:
             raise ValueError(f"{self._name}: has no row; a file of embeddings needs one")
         about = {"provenance": self._provenance, "items": sorted(self.done), "failures": self.failures}
-        self._store.replace(f"{self._name}.parquet", _bytes(pa.concat_tables(parts), about))
+        rows = pa.concat_tables(parts)
+        if safetensors:
+            self._store.replace(f"{self._name}.safetensors", _tensors(rows, about))
+        self._store.replace(f"{self._name}.parquet", _bytes(rows, about))
         for entry in list(self._store.list(f"{self._name}.parts/")):
             self._store.delete(entry.name)
         return f"{self._name}.parquet"
@@ -138,11 +147,15 @@ def provenance(store: Store, name: str) -> dict[str, Any]:
         DatasetError: It is damaged.
         StorageError: It cannot be read.
     """
-    with readable(f"{store.uri}/{name}", "is damaged"):
-        metadata = pq.read_schema(store.fetch(name)).metadata or {}
-        if _KEY not in metadata:
+    place = f"{store.uri}/{name}"
+    with readable(place, "is damaged"):
+        if name.endswith(".safetensors"):
+            found = tensor_file.about(store.fetch(name), place)
+        else:
+            metadata = pq.read_schema(store.fetch(name)).metadata or {}
+            found = json.loads(metadata[_KEY]) if _KEY in metadata else None
+        if found is None:
             return {}
-        found = json.loads(metadata[_KEY])
         return {**found["provenance"], "num_items": len(found["items"]), "failures": found["failures"]}
 
 
@@ -160,3 +173,9 @@ def _bytes(table: pa.Table, about: Mapping[str, Any]) -> bytes:
     metadata = {**(table.schema.metadata or {}), _KEY: json.dumps(about).encode()}
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
     return sink.getvalue()
+
+
+def _tensors(table: pa.Table, about: Mapping[str, Any]) -> bytes:
+    embeddings, *others = schema.names(schema.EMBEDDINGS)
+    arrays = {embeddings: np.asarray(values_of(table, embeddings))}
+    return tensor_file.content(arrays, {name: table[name].to_pylist() for name in others}, about)

@@ -1,4 +1,4 @@
-"""Embeddings from a file of their own, `.npz` or `.parquet`, here or in a bucket: in memory, checked and divided."""
+"""Embeddings from a file of NumPy, Parquet or safetensors, here or in a bucket: in memory, checked and divided."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -18,7 +18,7 @@ Labels = Literal["required", "optional", "ignored"]
 
 _SHORTEST = 1e-12
 """Torch makes no unit vector of a shorter one."""
-_SUFFIXES = (".npz", ".parquet")
+_SUFFIXES = (".npz", ".parquet", ".safetensors")
 
 
 class EmbeddingSplitConfig(Config):
@@ -112,7 +112,7 @@ def open_embeddings(place: str, config: EmbeddingsConfig, embed_dim: int | None 
     """Read, check and divide the embeddings of a file.
 
     Args:
-        place: An `.npz` or `.parquet`, local or gs://.
+        place: An `.npz`, `.parquet` or `.safetensors`, local or gs://.
         config: What to read of it.
         embed_dim: Width that they must have, if that is known.
 
@@ -210,13 +210,13 @@ def _columns(place: str, config: ColumnsConfig, labels: Labels) -> dict[str, Any
     """What the file has of the columns that are asked for.
 
     Raises:
-        ConfigError: It is neither `.npz` nor `.parquet`, or lacks one that is needed.
+        ConfigError: It is of no kind that is read, or lacks one that is needed.
     """
     suffix = PurePosixPath(place).suffix.lower()
     if suffix not in _SUFFIXES:
         raise ConfigError(
-            f"{place}: is no .npz or .parquet; a .pt, .pth, .pkl or .npy may hold a pickle, which runs code when it is "
-            f"read: {CONVERT}"
+            f"{place}: is no .npz, .parquet or .safetensors; a .pt, .pth, .pkl or .npy may hold a pickle, which runs "
+            f"code when it is read: {CONVERT}"
         )
     needed = {config.column, config.modality_column, config.groups_column} - {None}
     needed |= {config.labels_column} if labels == "required" else set()

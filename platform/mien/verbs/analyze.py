@@ -138,7 +138,7 @@ def embeddings(
     """Compare embeddings of two modalities, before and after bridges: figures, a report, classes and a verdict.
 
     Sets are dataset=DATASET, whose crops and keywords CLIP embeds (clips.text=transcript: what is said),
-    embeddings=FILE, as capture writes it, or visual=FILE and text=FILE (.npz, .parquet).
+    embeddings=FILE, as capture writes it, or visual=FILE and text=FILE (.npz, .parquet, .safetensors).
     Settings: bridges=[RUN,…], num_rows, batch, tsne=skip, tsne.samples, tsne.perplexity, sweep.start_steps.
 
     Example: mien analyze embeddings embeddings=CAPTURED/embeddings.parquet bridges=[RUN] output=FIGURES
