@@ -44,6 +44,8 @@ JSON_VERBS: dict[str, tuple[str, ...]] = {
 
 ELSEWHERE = {
     *(
+        "analyze capture",
+        "analyze embeddings",
         "analyze data",
         "analyze evaluation",
         "analyze expressions",

@@ -137,4 +137,5 @@ def test_pictures_of_random_weights_say_so(tmp_path: Path, model: Path) -> None:
     assert found.document["notes"][0].startswith("RANDOM weights")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["config"]["distribution"]["title"] == "RANDOM weights: "
+    assert "RANDOM weights" in (tmp_path / "out" / "summary_report.txt").read_text()
     assert metrics["config"]["tsne"]["title"].startswith("RANDOM weights: Embedding Space")

@@ -18,7 +18,7 @@ ROWS, TEXT, ANSWER = embeddings()
 SCENE = Scene(TEXT, ANSWER, np.arange(len(ROWS)))
 OFFSET = ROWS.mean(0) - TEXT.mean(0)
 CONFIG = AlignmentConfig(num_directions=4)
-FACTS = {"configuration": {"embeddings": "a\x1b.npz", "scale": 5.0}, "data": {"text": "[10, 32]"}}
+FACTS = {"configuration": {"embeddings": "a\x1b.npz", "scale": 5.0}, "data": {"text": "[10, 32]"}, "notes": []}
 
 
 def systems(share: float = 0.9) -> list[System]:

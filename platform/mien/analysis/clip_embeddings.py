@@ -4,6 +4,7 @@ A row is one face track: the mean of the unit vectors of some of its crops. Its 
 clip, or what the transcript says there; each of these is one text.
 """
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 NAME = "embeddings"
 VISUAL, TEXT = "visual", "text"
+_TELL_EVERY_S = 30
 _COLUMNS = {"keyword": "keyword", "transcript": "text"}
 """What a person calls it, and the column of the index."""
 _GROUPS = {"video": "source_uri", "subject": "subject", "clip": "clip_id"}
@@ -132,8 +134,11 @@ def write(source: Source, store: Store) -> str:
     file = EmbeddingFile(store, NAME, source.about())
     if TEXT not in file.done:
         _add_texts(file, source)
-    embed = _Visual(source)
-    for number in source.tracks:
+    embed, told = _Visual(source), time.monotonic()
+    for place, number in enumerate(source.tracks):
+        if time.monotonic() - told > _TELL_EVERY_S:
+            told = time.monotonic()
+            logger.info("tracks   %d of %d", place, len(source.tracks))
         sample = source.dataset.sample(number)
         name = _name(sample)
         if name not in file.done:

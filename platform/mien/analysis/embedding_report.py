@@ -26,12 +26,13 @@ def summary(
         before: Rows as they were.
         after: After the bridge.
         judgement: Of it.
-        facts: `configuration` and `data`, plain values.
+        facts: `configuration`, `data` and `notes`, plain values.
         text_norm: Mean length of the texts.
     """
     lines = [_RULE, "EMBEDDING DISTRIBUTION ANALYSIS REPORT", _RULE]
     lines += _section("Configuration", [f"{key}: {value}" for key, value in facts["configuration"].items()])
     lines += _section("Data Summary", [f"{key}: {value}" for key, value in facts["data"].items()])
+    lines += _section("Notes", facts["notes"]) if facts["notes"] else []
     lines += _section("Metrics: Cosine Similarity (to the nearest text)", _similarity(before, after))
     lines += _section("Metrics: Feature Norms", _norms(before, after, text_norm))
     lines += _section("Metrics: Distribution Distances", _distances(before, after))

@@ -14,7 +14,7 @@ from mien.verbs.verb import Json, Words, call, emit, finish, read_config, table
 
 app = typer.Typer()
 analyze_app = typer.Typer(
-    help="Figures, and the numbers behind them: data, expressions, warp, features, embeddings, training, evaluation, and a report.",
+    help="Figures, and the numbers behind them: of data, expressions, embeddings, models, runs; and a report.",
     no_args_is_help=True,
 )
 app.add_typer(analyze_app, name="analyze")
