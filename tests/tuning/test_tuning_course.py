@@ -11,7 +11,9 @@ from mien.models import checkpoint
 from mien.storage.local import LocalStore
 from mien.training import evaluate
 from mien.training.evaluate import EvaluateConfig
+from mien.training.job import TrainConfig
 from mien.training.mail import Report
+from mien.training.setup import shards_folder
 from mien.tuning.course import course
 from mien.tuning.job import TuneConfig
 from training_backbones import make_whole
@@ -56,6 +58,9 @@ def test_a_training_tells_of_each_validation_and_goes_on_from_where_it_was_left(
     assert [report.step for report in straight] == [3, 6]
     assert {"reconstruction", "effective_rank", "similarity_mean"} <= straight[0].metrics.keys()
     assert [report.step for report in reports(config, tmp_path / "left", 1)] == [3]
+    left = config.trial({"objective.weights.temporal": 0.5}, str(tmp_path / "left"))
+    assert isinstance(left, TrainConfig)
+    assert not shards_folder(left).exists(), "a trial that is stopped leaves no decoded shards behind"
     resumed = reports(config, tmp_path / "left")
     assert [report.step for report in resumed] == [3, 6], "the first is what its checkpoint says"
     assert resumed == straight

@@ -53,11 +53,15 @@ def reports(job: Job, world: World, notices: Notices, weights: bytes | None = No
         MienError: The run cannot go on.
     """
     setup, record, loop = _begin(job, world, notices, weights)
-    with contextlib.closing(loop.steps()) as steps:
-        for step in steps:
-            metrics = record.report(setup.state)
-            if metrics is not None:
-                yield Report(step, metrics)
+    try:
+        with contextlib.closing(loop.steps()) as steps:
+            for step in steps:
+                metrics = record.report(setup.state)
+                if metrics is not None:
+                    yield Report(step, metrics)
+    except GeneratorExit:  # a trial that is stopped does not come back to them
+        _forget_shards(job)
+        raise
     _forget_shards(job)
 
 
