@@ -1,5 +1,6 @@
 """Which row has which text, who leads them, and one line for what does not fit."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from embedding_scenes import CLASSES, NUM_ROWS, bridge_of_texts, embeddings, wri
 from mien.analysis.embedding_sets import Sets, SetsConfig, open_sets, read_after
 from mien.diffusion.bridge import BridgeConfig
 from mien.errors import ConfigError, DatasetError
+from mien.evaluation.alignment import NO_ANSWER
 from mien.models import checkpoint
 from mien.objectives.bridge import EmbeddingBridge
 from mien.storage.local import LocalStore
@@ -142,3 +144,32 @@ def test_a_bridge_of_another_width_or_kind_is_refused(tmp_path: Path) -> None:
     record = {"objective": {"kind": "ddpm", "network": {"kind": "unet", "image_size_px": 8, "channels": [8]}}}
     checkpoint.write(LocalStore(tmp_path / "other"), 1, {"model": wide.state_dict()}, record)
     assert "is left out" in opened(tmp_path, bridges=[str(tmp_path / "other")]).notes[0]
+
+
+def test_a_pickle_of_the_first_tool(tmp_path: Path) -> None:
+    rows, text, _ = embeddings()
+    metadata = [{"image_id": f"i{row // 2}.jpg", "pair_idx": row % 2} for row in range(len(rows))]
+    stored = {"visual_before": rows, "visual_after": rows + 1, "text_adapted": text, "metadata": metadata}
+    place = tmp_path / "embeddings_for_viz.pkl"
+    place.write_bytes(pickle.dumps(stored))
+    after = {"after": str(place), "after_columns": {"column": "visual_after", "names_column": "visual_names"}}
+    given = SetsConfig.parse({"embeddings": str(place), **after}, "test")
+    found = open_sets(given)
+    assert np.array_equal(found.visual.values, rows)
+    assert np.array_equal(found.text.values, text)
+    assert found.visual.names[3] == "i1.jpg#1"
+    assert found.scene.group.max() == len(rows) // 2 - 1
+    assert np.array_equal(read_after(given, found.visual), rows + 1)
+
+
+def test_numbers_of_rows_are_no_names_of_texts_unless_there_are_as_many(tmp_path: Path) -> None:
+    rows, text, _ = embeddings()
+
+    def answers(num: int) -> np.ndarray:
+        np.savez(tmp_path / "v.npz", embeddings=rows[:num])
+        np.savez(tmp_path / "t.npz", embeddings=text)
+        given = {"visual": str(tmp_path / "v.npz"), "text": str(tmp_path / "t.npz")}
+        return open_sets(SetsConfig.parse(given, "test")).scene.answer
+
+    assert (answers(50) == NO_ANSWER).all()
+    assert answers(len(text)).tolist() == [*range(len(text))], "pairs, one text for each row"

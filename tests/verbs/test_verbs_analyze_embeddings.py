@@ -8,6 +8,7 @@ from buckets import BUCKET
 from command_line import assert_refused
 from embedding_scenes import write_sets
 from mien.storage.emulator import Emulator
+from pickle_bomb import bare
 
 NETWORK = (
     *("network=embedding_networks:recogniser", "items=embedding_networks:items"),
@@ -53,8 +54,10 @@ def test_bad_input_is_one_line_with_its_exit_code(run: Any, tmp_path: Path) -> N
     assert_refused(run("analyze", "capture", out), 2, "network: is required, as package.module:name")
     assert_refused(run("analyze", "capture", *NETWORK[:2], out), 2, "hooks: none is given")
     files = [f"{name}={place}" for name, place in write_sets(tmp_path).items()]
+    (tmp_path / "old.pkl").write_bytes(bare(tmp_path / "ran"))
     pickled = run("analyze", "embeddings", f"embeddings={tmp_path}/old.pkl", out)
-    assert_refused(pickled, 2, "may hold a pickle")
+    assert_refused(pickled, 1, "holds more than arrays and plain values")
+    assert not (tmp_path / "ran").exists()
     wide = ("analyze", "embeddings", *files, "tsne.perplexity=500", f"output={tmp_path}/figures")
     assert_refused(run(*wide), 2, "needs more points than that")
     assert not (tmp_path / "figures").exists()

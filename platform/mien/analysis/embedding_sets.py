@@ -9,7 +9,10 @@ import torch
 from pydantic import Field
 
 from mien.config import Config
-from mien.datasets.embeddings import ColumnsConfig, EmbeddingRows, read_rows
+from mien.datasets.array_file import PICKLES
+from mien.datasets.embeddings import ColumnsConfig, EmbeddingRows, numbered, read_rows
+from mien.datasets.pickle_arrays import BEFORE, IMAGES, NAMES
+from mien.datasets.pickle_arrays import TEXT as ADAPTED
 from mien.diffusion import bridge
 from mien.diffusion.bridge import BridgeConfig
 from mien.errors import CheckpointError, ConfigError, DatasetError, StorageError
@@ -20,13 +23,19 @@ from mien.objectives.bridge import EmbeddingBridge
 from mien.objectives.load import Weights, load_objective
 
 VISUAL, TEXT = "visual", "text"
+_OF_CAPTURE = [ColumnsConfig(modality_column="modality", keep=kind, groups_column="item") for kind in (VISUAL, TEXT)]
+_OF_FIRST_TOOL = [
+    ColumnsConfig(column=BEFORE, names_column=NAMES, groups_column=IMAGES),
+    ColumnsConfig(column=ADAPTED, names_column="classnames"),
+]
+"""What is read of a file that holds both modalities."""
 
 
 class SetsConfig(Config):
     """Which embeddings, and what leads the ones to the others."""
 
     embeddings: str = ""
-    """File with both modalities, as the capture writes it; or two files:"""
+    """File with both modalities, as the capture writes it, or a pickle of the first tool; or two files:"""
     visual: str = ""
     """File of the rows that are led."""
     text: str = ""
@@ -140,10 +149,8 @@ def read_after(config: SetsConfig, visual: EmbeddingRows) -> Floats:
 
 def _read(config: SetsConfig) -> tuple[EmbeddingRows, EmbeddingRows]:
     if config.embeddings:
-        both = [
-            read_rows(config.embeddings, ColumnsConfig(modality_column="modality", keep=kind, groups_column="item"))
-            for kind in (VISUAL, TEXT)
-        ]
+        columns = _OF_FIRST_TOOL if config.embeddings.lower().endswith(PICKLES) else _OF_CAPTURE
+        both = [read_rows(config.embeddings, one) for one in columns]
         return _first(both[0], config.num_rows), both[1]
     for name in (VISUAL, TEXT):
         if not getattr(config, name):
@@ -169,11 +176,19 @@ def _scene(visual: EmbeddingRows, text: EmbeddingRows) -> tuple[Scene, list[str]
     if twice:
         raise ConfigError(f"text: {len(twice)} names stand twice ({twice[0]!r:.60}, …); name each text once")
     numbers = {name: number for number, name in enumerate(text.names)}
-    answer = np.array([numbers.get(label, NO_ANSWER) for label in visual.labels or visual.names])
+    answer = np.array([numbers.get(label, NO_ANSWER) for label in _labels(visual, text)])
     lonely = int((answer == NO_ANSWER).sum())
     told = f"{lonely} of {len(answer)} rows have a label that is no text's name: no class and no retrieval for them"
     _, group = np.unique(visual.groups or np.arange(len(answer)), return_inverse=True)
     return Scene(text.values, answer, group), [told] if lonely else []
+
+
+def _labels(visual: EmbeddingRows, text: EmbeddingRows) -> list[str]:
+    """Of the rows. Where both sides are called by their numbers alone, those are pairs only if there are as many."""
+    if visual.labels is not None:
+        return visual.labels
+    is_told = visual.names != numbered(len(visual.names)) or len(visual.names) == len(text.names)
+    return visual.names if is_told else [""] * len(visual.names)
 
 
 def _bridge(name: str, place: str, config: SetsConfig, embed_dim: int) -> Bridge | str:

@@ -1,4 +1,4 @@
-"""Arrays by their names from a stranger's file of NumPy, Parquet or safetensors: nothing in it runs, damage is told."""
+"""Arrays by their names from a stranger's file, of NumPy, Parquet, safetensors or a pickle: nothing in it runs."""
 
 import zipfile
 import zlib
@@ -12,16 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mien.datasets import tensor_file
+from mien.datasets import pickle_arrays, tensor_file
 from mien.datasets.frames import from_arrow
+from mien.datasets.pickle_arrays import CONVERT as CONVERT
 from mien.datasets.shard import readable
 from mien.errors import ConfigError, DatasetError
 from mien.log import printable
 from mien.storage.uri import canonical, open_store
 
-CONVERT = 'convert it where you trust it: numpy.savez("arrays.npz", NAME=ARRAY)'
 ONLY = "array"
 """Name of the one array of an `.npy`."""
+
+PICKLES = (".pkl", ".pickle", ".pt", ".pth")
+"""Endings of what the first tools stored."""
 
 Chosen = Callable[[Sequence[str]], list[str]]
 """Columns of a file to those that are read."""
@@ -141,4 +144,10 @@ def _matrix(column: pa.ChunkedArray, place: str) -> np.ndarray:
     return np.asarray(flat.to_numpy()).reshape(len(column), -1)
 
 
-_READERS = {".npz": _from_npz, ".npy": _from_npy, ".parquet": _from_parquet, ".safetensors": tensor_file.read}
+_READERS = {
+    ".npz": _from_npz,
+    ".npy": _from_npy,
+    ".parquet": _from_parquet,
+    ".safetensors": tensor_file.read,
+    **dict.fromkeys(PICKLES, pickle_arrays.read),
+}

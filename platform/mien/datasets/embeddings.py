@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from mien.config import Config
-from mien.datasets.array_file import CONVERT, read_arrays
+from mien.datasets.array_file import CONVERT, PICKLES, read_arrays
 from mien.datasets.split import TRAIN, by_group, require_both
 from mien.errors import ConfigError, DatasetError
 from mien.log import printable
@@ -18,7 +18,7 @@ Labels = Literal["required", "optional", "ignored"]
 
 _SHORTEST = 1e-12
 """Torch makes no unit vector of a shorter one."""
-_SUFFIXES = (".npz", ".parquet", ".safetensors")
+_SUFFIXES = (".npz", ".parquet", ".safetensors", *PICKLES)
 
 
 class EmbeddingSplitConfig(Config):
@@ -146,7 +146,7 @@ def read_rows(place: str, config: ColumnsConfig, labels: Labels = "optional") ->
     if wrong := next((name for name, column in texts.items() if len(column) != len(values)), None):
         raise DatasetError(f"{place}: {wrong} has {len(texts[wrong])} rows, not {len(values)} as the embeddings have")
     kept = _kept(texts, len(values), config, place)
-    names = texts.get(config.names_column) or [f"row {number}" for number in range(len(values))]
+    names = texts.get(config.names_column) or numbered(len(values))
     own = texts.get(config.labels_column) if labels != "ignored" else None
     groups = texts.get(config.groups_column) if config.groups_column is not None else None
 
@@ -156,6 +156,11 @@ def read_rows(place: str, config: ColumnsConfig, labels: Labels = "optional") ->
     return EmbeddingRows(
         values[kept], of_kept(names), *(None if column is None else of_kept(column) for column in (own, groups))
     )
+
+
+def numbered(num: int) -> list[str]:
+    """What rows without names are called."""
+    return [f"row {number}" for number in range(num)]
 
 
 def _kept(texts: Mapping[str, list[str]], num: int, config: ColumnsConfig, place: str) -> np.ndarray:
@@ -215,8 +220,8 @@ def _columns(place: str, config: ColumnsConfig, labels: Labels) -> dict[str, Any
     suffix = PurePosixPath(place).suffix.lower()
     if suffix not in _SUFFIXES:
         raise ConfigError(
-            f"{place}: is no .npz, .parquet or .safetensors; a .pt, .pth, .pkl or .npy may hold a pickle, which runs "
-            f"code when it is read: {CONVERT}"
+            f"{place}: is no .npz, .parquet, .safetensors, or pickle of the first tools ({', '.join(PICKLES)}); "
+            f"{CONVERT}"
         )
     needed = {config.column, config.modality_column, config.groups_column} - {None}
     needed |= {config.labels_column} if labels == "required" else set()
