@@ -84,9 +84,9 @@ def _draw_groups(axes: "Axes", report: ClassReport, prefix: str) -> None:
                 _draw_estimate(axes, row + shift, value, colour)
     for colour, label in ((style.BLUE, "cosine"), ("#E69F00", "top-1")):
         axes.plot([], [], "o", color=colour, label=label)
-    axes.legend(loc="best", fontsize=8)
+    axes.legend(loc="upper center", ncols=2, fontsize=8)
     axes.set_yticks(range(len(groups)), [f"{one.name} ({one.num_classes})" for one in groups])
-    axes.set_ylim(len(groups) - 0.4, -0.6)
+    axes.set_ylim(len(groups) - 0.4, -0.6 - 0.25 * len(groups))  # room for the legend
     style.title(axes, f"{prefix}Groups (classes)")
     _finish(axes, "Change of cosine and of top-1")
 
