@@ -51,6 +51,16 @@ def test_verdicts_follow_gain_interval_and_spread(percent: Estimate, std_after: 
     assert f"{percent.value:+.1f} %" in found.reasons[0]
 
 
+def test_a_percentage_of_next_to_nothing_is_not_good() -> None:
+    before, after = systems(ROWS)
+    after = replace(after, percent=Estimate(2769, 2000, 3500))
+    faint = replace(before, measures=replace(before.measures, similarity=Estimate(0.01, 0.0, 0.02)))
+    wide = replace(faint, spread=replace(faint.spread, similarity_std=1.0))
+    found = judge(wide, after, VerdictConfig())
+    assert found.verdict == "mixed"
+    assert "of a similarity of 0.010, so that the percentage tells little" in found.reasons[0]
+
+
 def judged(after: np.ndarray) -> Judgement:
     return judge(*systems(after), VerdictConfig())
 

@@ -40,6 +40,8 @@ class VerdictConfig(Config):
     """Gain of the mean similarity from which a change is good, if the spread falls too, in percent."""
     mixed_percent: float = Field(2, ge=0)
     """Gain below which a change whose spread grows is poor, in percent."""
+    min_similarity: float = Field(0.1, gt=0, lt=1)
+    """Mean similarity before, below which a gain in percent of it tells nothing: no change counts as good then."""
     min_spread: float = Field(0.5, gt=0, le=1)
     """Share of the distance between rows that must be left: below, they are smoothed over."""
     min_variety: float = Field(0.5, gt=0, le=1)
@@ -99,4 +101,7 @@ def _by_similarity(before: System, after: System, percent: Estimate, config: Ver
     is_wider = std[1] >= std[0]
     if percent.value <= 0 or (is_wider and percent.value < config.mixed_percent):
         return "poor", gain
+    similarity = before.measures.similarity.value
+    if similarity < config.min_similarity:
+        return "mixed", f"{gain}: of a similarity of {similarity:.3f}, so that the percentage tells little"
     return ("good" if percent.value >= config.good_percent and not is_wider else "mixed"), gain
