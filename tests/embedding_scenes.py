@@ -1,5 +1,6 @@
 """Rows, texts and a bridge as files: known gap, known classes, and a checkpoint without a trainer."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def write_sets(folder: Path, **changed: Any) -> dict[str, str]:
     return {"visual": str(folder / "visual.npz"), "text": str(folder / "text.npz")}
 
 
+@functools.cache
 def bridge_of_texts() -> EmbeddingBridge:
     """Trained on noisy copies of the texts."""
     _, text, _ = embeddings()

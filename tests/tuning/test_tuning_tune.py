@@ -17,7 +17,7 @@ from mien.storage.uri import open_store
 from mien.training import train
 from mien.training.job import TrainConfig
 from mien.tuning import desk, tune
-from mien.tuning.job import TuneConfig
+from mien.tuning.job import RepeatsConfig, TuneConfig
 from mien.tuning.outcome import TuneReport
 from mien.tuning.synthetic import METRIC, SyntheticConfig
 from sweeps import RATE, WEIGHT, expected, sweep, table_of, told
@@ -82,22 +82,30 @@ def test_a_sweep_goes_on_from_what_its_trials_left(finished: tuple[TuneConfig, T
         assert trial.metrics[METRIC] == pytest.approx(expected(config, trial.number)[-1])
 
 
-def test_the_winner_is_chosen_by_its_repeats(tmp_path: Path) -> None:
-    train = {"kind": "synthetic", "noise": 0.2, "num_epochs": 4}
-    config = sweep(tmp_path, repeats={"num_configs": 2, "num_seeds": 3}, train=train, num_trials=3)
+def test_the_winner_is_chosen_by_its_repeats(finished: tuple[TuneConfig, TuneReport], tmp_path: Path) -> None:
+    """They are asked for when the sweep is over: nothing else is done again."""
+    changes = {"output": str(tmp_path / "sweep"), "repeats": RepeatsConfig(num_configs=2, num_seeds=3)}
+    config = finished[0].model_copy(update=changes)
+    shutil.copytree(finished[0].output, config.output)
     report = tune.run(config)
-    trials = table_of(tmp_path)
-    repeats = [trial for trial in trials if trial.repeat_of is not None]
-    assert len(repeats) == 6
+    trials = table_of(config.output)
+    assert trials[:5] == table_of(finished[0].output)
+    repeats = trials[5:]
     assert sorted(trial.seed for trial in repeats) == [1, 1, 2, 2, 3, 3]
+    chosen = {number for number in range(5) if expected(config, number)[-1] <= sorted(ends(config))[1]}
+    assert {trial.repeat_of for trial in repeats} == chosen
     means = {
-        number: sum(trial.metrics[METRIC] for trial in repeats if trial.repeat_of == number) / 3
-        for number in {trial.repeat_of for trial in repeats}
+        number: sum(trial.metrics[METRIC] for trial in repeats if trial.repeat_of == number) / 3 for number in chosen
     }
     assert report.best == min(means, key=lambda number: means[number])
     assert report.value == pytest.approx(min(means.values()))
     assert report.interval is not None
     assert report.interval[0] < report.value < report.interval[1]
+
+
+def ends(config: TuneConfig) -> list[float]:
+    """What the trials come to."""
+    return [expected(config, number)[-1] for number in range(config.num)]
 
 
 def test_more_than_the_cluster_has_is_refused_before_the_start(tmp_path: Path) -> None:

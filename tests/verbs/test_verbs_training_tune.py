@@ -20,7 +20,7 @@ def test_a_dry_run_shows_the_first_trials_and_the_cost(capfd: pytest.CaptureFixt
 
 
 def test_a_sweep_ends_with_its_best(capfd: pytest.CaptureFixture[str], tmp_path: Path, local_ray: None) -> None:
-    words = ["tune", FILE, f"output={tmp_path}/sweep", "num_trials=3", "train.num_epochs=4"]
+    words = ["tune", FILE, f"output={tmp_path}/sweep", "num_trials=3", "train.num_epochs=4", "scheduler={kind: fifo}"]
     ended = run_here(capfd, *words, "--json")
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)
