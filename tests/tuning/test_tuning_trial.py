@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mien.errors import Unavailable
+from mien.errors import NoSpace, StorageError, Unavailable
 from mien.models import checkpoint
 from mien.storage.local import LocalStore
 from mien.tuning import desk
@@ -108,15 +108,16 @@ def test_a_metric_that_is_not_there_fails_the_trial_at_its_first_report(tmp_path
     assert actor(sweep(tmp_path, metrics={"scroe": "lowest"}), 0).step()["done"], "it stays failed"
 
 
-def test_a_store_that_does_not_answer_is_no_failure_of_the_trial(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [Unavailable("gs://bucket: does not answer"), NoSpace("/disk: is full")])
+def test_a_store_that_does_not_take_it_is_no_failure_of_the_trial(tmp_path: Path, error: StorageError) -> None:
     trial = actor(sweep(tmp_path), 0)
 
     def silent() -> Any:
-        raise Unavailable("gs://bucket: does not answer")
+        raise error
         yield
 
     trial._telling = silent()
-    with pytest.raises(Unavailable):
+    with pytest.raises(type(error)):
         trial.step()
     assert desk.failure(LocalStore(tmp_path), 0) == ""
 

@@ -108,6 +108,18 @@ def ends(config: TuneConfig) -> list[float]:
     return [expected(config, number)[-1] for number in range(config.num)]
 
 
+def test_starting_over_removes_what_a_sweep_made_and_nothing_else(
+    finished: tuple[TuneConfig, TuneReport], tmp_path: Path
+) -> None:
+    output = tmp_path / "sweep"
+    shutil.copytree(finished[0].output, output)
+    for name in ("thesis.txt", "report.json.bak", "figures.zip"):
+        (output / name).write_text("mine")
+    tune._remove(LocalStore(output))
+    left = {path.name for path in output.rglob("*") if path.is_file() and "lease" not in path.name}
+    assert left == {"thesis.txt", "report.json.bak", "figures.zip"}
+
+
 def test_more_than_the_cluster_has_is_refused_before_the_start(tmp_path: Path) -> None:
     train = {"kind": "synthetic", "workers": {"num": 64}}
     with pytest.raises(PreflightError, match=r"a trial needs 64 CPU, but the cluster has"):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPORT, FIGURES = "report.json", "figures/"
+OWNED = (TABLE, BEST, REPORT, FIGURES)
+"""All that is written here: files, and a folder."""
 
 
 class TuneReport(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from mien.errors import CheckpointError, MienError, TrainingError, Unavailable
+from mien.errors import CheckpointError, MienError, StorageError, TrainingError
 from mien.models import checkpoint
 from mien.models.checkpoint import Checkpoint
 from mien.storage.uri import open_store
@@ -62,8 +62,8 @@ class TrialActor(Trainable):  # type: ignore[misc]
         self._telling = self._telling or self._tell()
         try:
             told = next(self._telling)
-        except Unavailable:
-            raise  # Ray Tune tries it again
+        except StorageError:
+            raise  # a full disk or a silent bucket is no fault of the trial: Ray Tune, or the next command, tries again
         except (MienError, StopIteration) as error:
             return self._failed(error)
         self._last, self._num_told = told, self._num_told + 1

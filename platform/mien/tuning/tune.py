@@ -14,7 +14,7 @@ from mien.errors import ConfigError, PreflightError
 from mien.log import logger
 from mien.pipelines.cluster import cause_of, is_local, session
 from mien.storage import lease
-from mien.storage.claim import claim
+from mien.storage.claim import CONFIG, claim
 from mien.storage.uri import Store, is_bucket, open_store
 from mien.training.job import TrainConfig
 from mien.training.prepare import prepare
@@ -27,7 +27,6 @@ from mien.tuning.outcome import TuneReport
 from mien.tuning.ray_tune import run_listed, run_proposed, switch_on
 from mien.tuning.search import FifoConfig, OptunaSearchConfig
 
-CONFIG = "config.yaml"
 _NOT_IDENTITY = {"output", "cluster", "max_concurrent", "max_failures", "repeats"}
 """Keys that may differ when a sweep is resumed."""
 _SHOWN = 10
@@ -46,7 +45,7 @@ def run(config: TuneConfig, *, fresh: bool = False, take_over: bool = False, ret
     if not config.output:
         raise ConfigError("output: is required; add it to the file or as output=PLACE")
     store = open_store(config.output)
-    with lease.held(store, take_over=take_over, watch="mien status"):
+    with lease.held(store, take_over=take_over):
         if fresh:
             _remove(store)
         claim(store, config, identity, "sweep of mien tune")
@@ -151,6 +150,8 @@ def _repeat(config: TuneConfig, store: Store, book: Book, num_steps: int) -> Boo
 
 
 def _remove(store: Store) -> None:
-    for entry in list(store.list()):
-        if not lease.is_lease(entry.name):
-            store.delete(entry.name)
+    """What a sweep made; whatever else lies in a place that was named by mistake stays."""
+    for prefix in (CONFIG, desk.FOLDER, *outcome.OWNED):
+        for entry in list(store.list(prefix)):
+            if entry.name == prefix or prefix.endswith("/"):
+                store.delete(entry.name)
