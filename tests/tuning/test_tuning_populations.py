@@ -9,9 +9,13 @@ from mien.config import read_yaml
 from mien.losses.weights import Piecewise
 from mien.models import checkpoint
 from mien.storage.local import LocalStore
+from mien.training import log
 from mien.tuning import desk, tune
+from mien.tuning.job import TuneConfig
 from mien.tuning.synthetic import METRIC, State, SyntheticConfig, curve
 from sweeps import WEIGHT, sweep, table_of, told
+from training_backbones import make_whole
+from training_runs import SMALL, difference, saved
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -65,3 +69,34 @@ def test_a_population_follows_an_optimum_that_moves(tmp_path: Path, kind: str) -
     assert report.value < fixed
     best = SyntheticConfig.parse(read_yaml(tmp_path / BEST), "best")
     assert curve(best, 0)[-1] < fixed, "the config that is left does it again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [{"num": 1}, {"num": 2, "num_cpus": 0.5}], ids=["one", "two"])
+def test_a_training_that_exploits_goes_on_with_the_weights_of_its_donor(
+    tmp_path: Path, workers: dict[str, float]
+) -> None:
+    whole = make_whole(tmp_path / "dataset", tmp_path / "backbone")
+    values = {
+        "dataset": whole.uri,
+        "output": f"{tmp_path}/sweep",
+        "train": SMALL | {"workers": workers, "num_steps": 12},
+        "space": {"objective.weights.temporal": {"kind": "schedule", "low": 0.1, "high": 1.0, "warmup_steps": 3}},
+        "metrics": {"reconstruction": "lowest"},
+        "scheduler": {"kind": "pbt", "every_steps": 3, "quantile": 0.5},
+        "num_trials": 4,
+    }
+    config = TuneConfig.parse(values, "test")
+    tune.run(config)
+    store = LocalStore(tmp_path / "sweep")
+    book = desk.read_all(store)
+    assert not book.failures
+    adopted = [run for run in book.runs.values() if run.donor]
+    assert adopted, "somebody exploits"
+    for run in adopted:
+        assert run.donor is not None
+        own, giver = (desk.training_of(store, one) for one in (run, book.runs[run.donor[:2]]))
+        assert difference(saved(own, run.donor.step), saved(giver, run.donor.step)) == 0
+        lines = [line for line in log.read(own) if line["kind"] == "train"]
+        assert [line["step"] for line in lines][:1] in ([], [run.donor.step + 1]), "no step is done again"
+    assert all(trial.step == 12 for trial in table_of(config.output))
