@@ -95,6 +95,7 @@ PLAN = (
     Column("matches", TEXT, (), "", "JSON: [keyword, time in s] of every match that the clip stands for, or empty"),
     Column("text", TEXT, (), "", "what the transcript says where the keywords were found, or empty"),
     Column("labels", TEXT, (), "", "JSON: what annotations and lists say of the clip or of who is in it, or empty"),
+    Column("header_crc32c", TEXT, (), "", "CRC32C of what was read of an object to learn its length, or empty"),
 )
 """Rows of plan/*.parquet, one per clip, written before anything is decoded.
 

@@ -25,7 +25,7 @@ from bench_serialize import SHARED
 
 from mien.datasets import index
 from mien.pipelines.cluster import ClusterConfig, session
-from mien.pipelines.handout import handed_out, pending
+from mien.pipelines.handout import TaskSize, clips_of, handed_out, pending
 from mien.pipelines.serialize import SerializeConfig, serialize
 from mien.pipelines.stages import CUT
 from mien.pipelines.tally import Tally
@@ -95,13 +95,13 @@ class WaitStage:
     def __init__(self, tally: Any) -> None:
         self._tally = tally
 
-    def __call__(self, clips: pa.Table) -> pa.Table:
+    def __call__(self, tasks: pa.Table) -> pa.Table:
         """The clips, told to the tally as the real stage does."""
-        for clip_id in clips.column("clip_id").to_pylist():
-            ray.get(self._tally.begin.remote(clip_id))
+        for clip in clips_of(tasks):
+            ray.get(self._tally.begin.remote(clip["clip_id"]))
             time.sleep(WAIT_S)
-            self._tally.end.remote(clip_id)
-        return clips
+            self._tally.end.remote(clip["clip_id"])
+        return tasks
 
 
 def _hand_out(num_clips: int) -> float:
@@ -112,7 +112,7 @@ def _hand_out(num_clips: int) -> float:
         gc.collect()
         with session(ClusterConfig(address="local")), Peak() as peak:
             tally = ray.remote(Tally).options(num_cpus=0).remote([CUT])
-            handed = handed_out(store.uri, pending(store, retry_failed=False), 1)
+            handed = handed_out(store.uri, pending(store, retry_failed=False), TaskSize(1))
             cut = handed.map_batches(WaitStage(tally), batch_size=1, batch_format="pyarrow", num_cpus=1)
             until = time.monotonic() + WATCH_S
             num_cut = sum(1 for _ in takewhile(lambda _: time.monotonic() < until, cut.iter_batches(batch_size=None)))

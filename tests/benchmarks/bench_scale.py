@@ -23,7 +23,7 @@ from ray.cluster_utils import Cluster
 from mien.datasets import index
 from mien.datasets.parquet import ParquetConfig
 from mien.pipelines.cluster import ClusterConfig, session
-from mien.pipelines.handout import handed_out, pending
+from mien.pipelines.handout import TaskSize, clips_of, handed_out, pending
 from mien.pipelines.sink import ShardSink, Target, crossing_row
 from mien.pipelines.stages import CUT
 from mien.pipelines.tally import Tally
@@ -48,9 +48,9 @@ class WaitStage:
     def __init__(self, wait_s: float, tally: Any) -> None:
         self._wait_s, self._tally = wait_s, tally
 
-    def __call__(self, plan: pa.Table) -> pa.Table:
+    def __call__(self, tasks: pa.Table) -> pa.Table:
         """One clip, marked with the time at which it was finished."""
-        (clip,) = plan.to_pylist()
+        (clip,) = clips_of(tasks)
         ray.get(self._tally.begin.remote(clip["clip_id"]))
         time.sleep(self._wait_s)
         self._tally.end.remote(clip["clip_id"])
@@ -109,7 +109,7 @@ def _run(folder: Path, num_clips: int, stage: Callable[[Any], dict[str, Any]]) -
     store = LocalStore(folder)
     index.write_plan(store, (clip.to_row() for clip in clips(num_clips)))
     tally = ray.remote(Tally).options(num_cpus=0).remote([CUT])
-    clips_left = handed_out(store.uri, pending(store, retry_failed=False), 1)
+    clips_left = handed_out(store.uri, pending(store, retry_failed=False), TaskSize(1))
     cut = clips_left.map_batches(**stage(tally), num_cpus=1, batch_size=1, batch_format="pyarrow")
     sink = ShardSink(Target(str(folder / "out"), "scale", ParquetConfig(), {}), min_shard_mb=0.02)
     cut.write_datasink(sink, ray_remote_args={"num_cpus": 0})

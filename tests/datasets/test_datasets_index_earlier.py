@@ -19,7 +19,10 @@ from mien.storage.local import LocalStore
 from people import ADAEZE, BERTILLE, PREVIEW, assert_clean, make_people, traces
 from sample_datasets import PROVENANCE
 
-NEW = ("clip_score", "score_variation", "score_stability", "keyword", "keyword_s", "matches", "text", "labels")
+NEW = (
+    *("clip_score", "score_variation", "score_stability", "keyword", "keyword_s", "matches", "text", "labels"),
+    "header_crc32c",
+)
 
 
 def make_earlier(store: LocalStore) -> None:

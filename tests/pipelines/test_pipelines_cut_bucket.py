@@ -16,9 +16,10 @@ from mien.datasets.frames import values_of
 from mien.errors import MediaError, Unavailable
 from mien.faces.detect import Face, FakeDetector
 from mien.pipelines.cut import CutConfig, Cutter
+from mien.pipelines.plan import probed
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
-from mien.storage.source import opened
+from mien.storage.source import Recent, opened
 from mien.storage.uri import Entry
 from mien.video.limits import LimitsConfig
 from mien.video.probe import probe
@@ -37,6 +38,13 @@ def uploaded(path: Path, name: str) -> Source:
 def cutter(**values: Any) -> Cutter:
     config = CutConfig.parse({"crop": {"size_px": 64}, "num_thumbs": 0, **values}, "test")
     return Cutter(config, LimitsConfig(), FakeDetector([[Face((10, 10, 60, 60), 0.9)]] * 2000), None)
+
+
+def seen(source: Source) -> Source:
+    """As a plan leaves it that asks for its length."""
+    recent = Recent()
+    probed(source, LimitsConfig(), recent)
+    return source._replace(header_crc32c=recent.crc32c())
 
 
 def cut_bytes(emulator: Emulator, source: Source, **values: Any) -> tuple[int, int, list[Any]]:
@@ -88,11 +96,13 @@ def test_a_bit_that_flips_on_the_way_changes_nothing(emulator: Emulator, faces_d
         assert cutter(fetch=way)(clip).frames.equals(expected)
 
 
+@pytest.mark.parametrize("is_seen", [False, True])
 def test_a_bit_that_flips_in_any_request_of_a_short_clip_changes_nothing(
-    emulator: Emulator, faces_dir: Path, tmp_path: Path
+    emulator: Emulator, faces_dir: Path, tmp_path: Path, is_seen: bool
 ) -> None:
     lengthen(faces_dir / "d19.mp4", tmp_path / "a.mp4")
     source = uploaded(tmp_path / "a.mp4", "flip/any.mp4")
+    source = seen(source) if is_seen else source
     clip = Clip(source, 200, 201).to_row()
     emulator.reset_traffic()
     expected = cutter()(clip).frames
@@ -112,6 +122,23 @@ def test_a_worker_reads_the_index_of_a_video_once_and_a_clip_in_one_request_more
     assert read_from(emulator)[0] == 1
     cut(Clip(uploaded(tmp_path / "a.mp4", "once/a.mp4"), 300, 303).to_row())
     assert read_from(emulator)[0] > 2, "another generation is another video"
+
+
+def test_what_the_plan_has_read_comes_once_and_what_it_has_not_twice(
+    emulator: Emulator, faces_dir: Path, tmp_path: Path
+) -> None:
+    lengthen(faces_dir / "d19.mp4", tmp_path / "a.mp4")
+    source = uploaded(tmp_path / "a.mp4", "seen/a.mp4")
+    emulator.reset_traffic()
+    known = seen(source)
+    header_bytes = read_from(emulator)[1] / 2
+    served = []
+    for one in (source, known):
+        emulator.reset_traffic()
+        cutter()(Clip(one, 300, 303).to_row())
+        served.append(read_from(emulator)[1])
+    assert header_bytes > 100_000
+    assert served[0] - served[1] == header_bytes
 
 
 def test_a_line_that_flips_bits_without_end_is_told(emulator: Emulator, faces_dir: Path) -> None:

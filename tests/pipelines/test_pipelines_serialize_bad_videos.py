@@ -25,6 +25,7 @@ from mien.clips.sampling import StrideConfig
 from mien.datasets.dataset import Dataset
 from mien.datasets.index import rows_to_table
 from mien.datasets.verify import verify
+from mien.pipelines.handout import TaskSize, grouped
 from mien.pipelines.serialize import SerializeConfig
 from mien.pipelines.stages import CUT, CutStage
 from mien.pipelines.tally import Tally
@@ -202,7 +203,7 @@ def test_a_video_that_crashes_its_workers_is_given_up_after_some_and_the_others_
     plan = rows_to_table((Clip(Source(f"{videos}/{name}", 0, 0)).to_row() for name in names), schema.PLAN)
     model = ray.put({"face_detector": (assets_dir / "face_detection_short_range.tflite").read_bytes()})
     stage = Crashing(SerializeConfig(), model, ray.remote(Tally).remote([CUT]))
-    clips = ray.data.from_arrow(plan).repartition(target_num_rows_per_block=1)
+    clips = ray.data.from_arrow(grouped(plan, TaskSize(1))).repartition(target_num_rows_per_block=1)
     rows = clips.map_batches(stage, batch_size=1, batch_format="pyarrow").take_all()
     errors = {Path(json.loads(row["clip"])["source_uri"]).name: json.loads(row["failure"])["error"] for row in rows}
     assert errors.keys() == set(names)
@@ -221,7 +222,8 @@ def test_a_clip_that_wants_too_much_memory_costs_neither_its_worker_nor_its_neig
     model = ray.put({"face_detector": (assets_dir / "face_detection_short_range.tflite").read_bytes()})
     tally = ray.remote(Tally).remote([CUT])
     config = SerializeConfig.parse({"workers": {"cut": {"clip_memory_gb": 0.15}}}, "test")
-    clips = ray.data.from_arrow(rows_to_table(rows, schema.PLAN)).repartition(target_num_rows_per_block=1)
+    plan = rows_to_table(rows, schema.PLAN)
+    clips = ray.data.from_arrow(grouped(plan, TaskSize(1))).repartition(target_num_rows_per_block=1)
     stage = CutStage(config, model, tally)
     made = clips.map_batches(stage, batch_size=1, batch_format="pyarrow").take_all()
     ended = Counter(

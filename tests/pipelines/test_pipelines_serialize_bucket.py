@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import mien.datasets
-from buckets import failing
+from buckets import failing, read_from
+from long_videos import lengthen
 from mien.datasets.verify import verify
 from mien.errors import PreflightError, Unavailable
 from mien.pipelines.serialize import SerializeConfig, SerializeReport, dry_run, serialize
@@ -155,3 +156,16 @@ def test_a_quota_that_is_used_up_ends_resumable_and_blames_no_clip(
     assert serialize(values).num_failed == 0
     dataset = mien.datasets.open(values.output)
     assert (verify(dataset)["problems"], verify(dataset)["foreign"], len(dataset)) == ([], [], 2)
+
+
+@pytest.mark.parametrize("name", NAMES)  # small ones: their index weighs most
+def test_a_run_by_several_workers_reads_at_most_15_percent_of_a_long_video_for_three_short_clips(
+    local_ray: None, emulator: Emulator, faces_dir: Path, tmp_path: Path, name: str
+) -> None:
+    lengthen(faces_dir / name, tmp_path / name)
+    store = GcsStore(f"gs://mien-test/long-{name}")
+    store.replace(name, (tmp_path / name).read_bytes())
+    emulator.reset_traffic()
+    clips = {"kind": "random", "num_clips": 3, "length_s": 3.0, "end_margin_s": 4.0}
+    assert serialize(config(store.uri, str(tmp_path / "out"), clips=clips)).num_clips == 3
+    assert read_from(emulator)[1] <= 0.15 * (tmp_path / name).stat().st_size

@@ -19,6 +19,7 @@ from mien.faces.detect import Face, FakeDetector
 from mien.features.extractor import FakeExtractor
 from mien.pipelines import stages
 from mien.pipelines.cut import CutConfig, Cutter
+from mien.pipelines.handout import TaskSize, grouped
 from mien.pipelines.serialize import SerializeConfig
 from mien.pipelines.sink import BUSY, CLIP, FAILURE, FRAMES, HOSTS, crossing_row
 from mien.pipelines.tally import Tally
@@ -132,7 +133,7 @@ def test_a_decoder_that_hangs_is_ended_with_its_worker_and_the_clip_is_given_up(
     config = SerializeConfig.parse({"workers": {"clip_timeout_s": 0.5}}, "test")
     stage = Hanging(config, None, ray.remote(Tally).options(num_cpus=0).remote([stages.CUT]))
     plan = rows_to_table([make_clip(number).to_row() for number in range(3)], PLAN)
-    clips = ray.data.from_arrow(plan).repartition(target_num_rows_per_block=1)
+    clips = ray.data.from_arrow(grouped(plan, TaskSize(1))).repartition(target_num_rows_per_block=1)
     rows = clips.map_batches(stage, batch_size=1, batch_format="pyarrow").take_all()
     failures = {json.loads(row[CLIP])["clip_id"]: row[FAILURE] for row in rows}
     assert len(failures) == 3

@@ -12,6 +12,7 @@ import pytest
 import ray
 
 from mien.datasets.index import rows_to_table
+from mien.pipelines.handout import TaskSize, grouped
 from mien.pipelines.serialize import SerializeConfig
 from mien.pipelines.sink import crossing_row
 from mien.pipelines.stages import CUT, CutStage
@@ -156,8 +157,9 @@ def test_a_clip_that_takes_long_is_told_with_its_node_while_it_does(local_ray: N
             return self.now
 
     tally = ray.remote(Tally).options(num_cpus=0).remote([CUT], Hasty())
-    stage, plan = Waiting(SerializeConfig(), None, tally), rows_to_table([make_clip(0).to_row()], PLAN)
-    work = ray.remote(lambda: [os.getpid(), *stage(plan)]).remote()
+    stage = Waiting(SerializeConfig(), None, tally)
+    tasks = grouped(rows_to_table([make_clip(0).to_row()], PLAN), TaskSize(1))
+    work = ray.remote(lambda: [os.getpid(), *stage(tasks)]).remote()
     straggler = eventually(lambda: ray.get(tally.counts.remote()).stragglers)[0]
     gate.touch()
     pid, row = ray.get(work)

@@ -26,6 +26,8 @@ class Source(NamedTuple):
     """Its length, where a list or annotation tells it, so that nobody has to open the video."""
     start_s: float = 0.0
     """Time of its first frame on the container's time line; only told where the length is."""
+    header_crc32c: str = ""
+    """Of what was read of an object to learn these: who reads it again sees by it whether it came as it did then."""
     sidecars: tuple[Entry, ...] = ()
     """What lies beside a video in a tar; each is named by its place."""
 
@@ -94,6 +96,7 @@ class Clip(NamedTuple):
             "matches": json.dumps(self.matches, ensure_ascii=False) if self.matches else "",
             "text": self.text,
             "labels": self.labels or self.source.labels,
+            "header_crc32c": self.source.header_crc32c,
         }
 
 

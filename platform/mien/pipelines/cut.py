@@ -156,7 +156,10 @@ class Cutter:
         planned = Entry(uri, clip["source_bytes"], clip["source_generation"])
         try:
             with contextlib.ExitStack() as stack:
-                source = stack.enter_context(opened(uri, planned, self._way(planned, span), self._recent))
+                way = self._way(planned, span)
+                if way == "checked":
+                    self._read_header(planned, clip.get("header_crc32c") or "")
+                source = stack.enter_context(opened(uri, planned, way, self._recent))
                 info = probe(source, self._limits)
                 if self._config.fetch == "auto" and is_cheaper_whole(planned, span, info):
                     source = stack.enter_context(opened(uri, planned, "whole"))
@@ -174,6 +177,18 @@ class Cutter:
         if self._config.fetch != "auto":
             return self._config.fetch
         return "whole" if is_cheaper_whole(planned, span) else "checked"
+
+    def _read_header(self, planned: Entry, crc32c: str) -> None:
+        """Read what the plan has read, but once: its sum tells whether it came as it did then.
+
+        What is damaged on the way, or was never read for the plan, is read again until two replies agree.
+        """
+        if not crc32c or self._recent.has(planned.name, planned.generation, "checked"):
+            return
+        once = opened(planned.name, planned, "ranges", self._recent)
+        with contextlib.suppress(ClipError, MemoryError), once as source:
+            probe(source, self._limits)
+        self._recent.check(crc32c)
 
     def _cut(self, source: str | BinaryIO, span: Span) -> "_Cut":
         cut = _Cut(self._config, self._landmarker, self.thumbs)

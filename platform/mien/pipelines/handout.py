@@ -7,6 +7,7 @@ may keep in its object store: a million clips cost gigabytes there.
 import functools
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,12 +23,14 @@ from ray.data._internal.execution.backpressure_policy import (
 from mien.datasets import ids, index
 from mien.datasets.index import read_parquet
 from mien.storage.commit import completion_generation
-from mien.storage.uri import Store, open_store
+from mien.storage.uri import Store, is_bucket, open_store
 
 SLICE_CLIPS = 1024
 """Clips that are handed out together at most."""
 AHEAD_BLOCKS = 4096
-"""Groups of clips that wait for a worker at most: four for each of a thousand."""
+"""Tasks that wait for a worker at most: four for each of a thousand."""
+CLIPS = "clips"
+"""Column of a task: the rows of the plan that one worker does, one after the other."""
 
 WRITE_OP = "Write"
 """What Ray calls the operator of a sink."""
@@ -49,6 +52,14 @@ def slices(file: str, left: np.ndarray, num_clips: int = SLICE_CLIPS) -> Iterato
     for at in range(0, len(rows), num_clips):
         part = rows[at : at + num_clips]
         yield Slice(file, int(part[0]), int(part[-1]) + 1)
+
+
+class TaskSize(NamedTuple):
+    """How many clips one worker takes at once."""
+
+    num_clips: int
+    video_s: float = 0.0
+    """Clips of one video in a bucket stay together while they make so many seconds: its index is then read once."""
 
 
 class Pending(NamedTuple):
@@ -91,20 +102,45 @@ def left_slices(store: Store, skip: np.ndarray) -> Iterator[tuple[pa.Table, list
         yield part, list(slices(file, ~ids.are_among(ids.from_column(part.column("clip_id")), skip)))
 
 
+def grouped(plan: pa.Table, size: TaskSize) -> pa.Table:
+    """Rows of the plan as tasks, in their order: one row each, whose clips are a list."""
+    clips = plan.combine_chunks().to_struct_array().combine_chunks()
+    stops = np.array([*_starts(plan, size), plan.num_rows], np.int32)
+    return pa.table({CLIPS: pa.ListArray.from_arrays(stops, clips)})
+
+
+def _starts(plan: pa.Table, size: TaskSize) -> Iterator[int]:
+    """Where tasks begin: with clip `num_clips` of one, unless it and those before make little of the same video."""
+    start, video, video_s = -size.num_clips, "", 0.0
+    for at, clip in enumerate(plan.select(["source_uri", "start_s", "end_s"]).to_pylist()):
+        is_same, clip_s = clip["source_uri"] == video, clip["end_s"] - clip["start_s"]
+        stays = is_same and is_bucket(video) and video_s + clip_s <= size.video_s
+        if at - start >= size.num_clips and not stays:
+            yield at
+            start, video_s = at, 0.0
+        video_s = clip_s + (video_s if is_same else 0.0)
+        video = clip["source_uri"]
+
+
+def clips_of(tasks: pa.Table) -> Iterator[dict[str, Any]]:
+    """The rows of the plan that make up tasks."""
+    return chain.from_iterable(tasks.column(CLIPS).to_pylist())
+
+
 def drop_done(plan: pa.Table, done: np.ndarray) -> pa.Table:
     """Rows of the plan whose id is not among the sorted ids that are done."""
     return plan.filter(pa.array(~ids.are_among(ids.from_column(plan.column("clip_id")), done)))
 
 
 class HandOutStage:
-    """Slices in, the clips of them that are to be done out. The plan is read as every object is: checked."""
+    """Slices in, tasks of clips that are to be done out. The plan is read as every object is: checked."""
 
-    def __init__(self, place: str, done: Any) -> None:
+    def __init__(self, place: str, done: Any, size: TaskSize) -> None:
         """Take the place of the dataset and a reference to the sorted ids that are done: they travel once."""
-        self._place, self._done = place, done
+        self._place, self._done, self._size = place, done, size
 
     def __call__(self, wanted: pa.Table) -> Iterator[pa.Table]:
-        """Rows of the plan.
+        """Tasks as `grouped` makes them.
 
         Raises:
             DatasetError: The plan is gone or damaged.
@@ -112,7 +148,7 @@ class HandOutStage:
         """
         for piece in (Slice(**row) for row in wanted.to_pylist()):
             rows = _part(self._place, piece.file).slice(piece.start, piece.stop - piece.start)
-            yield drop_done(rows, ray.get(self._done))
+            yield grouped(drop_done(rows, ray.get(self._done)), self._size)
 
 
 @functools.lru_cache(maxsize=1)
@@ -150,11 +186,11 @@ class FewWritesPolicy(BackpressurePolicy):  # type: ignore[misc]  # ray is not t
         return bool(op.name != WRITE_OP or op.num_active_tasks() < max(LEAST_WRITES, num_cpus / _CPUS_PER_WRITE))
 
 
-def handed_out(place: str, pending: Pending, per_task: int) -> Any:
-    """The clips that are pending as a Ray dataset, in blocks of `per_task`."""
+def handed_out(place: str, pending: Pending, size: TaskSize) -> Any:
+    """The clips that are pending as a Ray dataset, a task in a block."""
     policies = [*ENABLED_BACKPRESSURE_POLICIES, AheadPolicy, FewWritesPolicy]
     ray.data.DataContext.get_current().set_config(ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY, policies)
     slices = [piece._asdict() for piece in pending.slices]
     rows = ray.data.from_items(slices, override_num_blocks=max(1, len(slices)))
-    rows = rows.map_batches(HandOutStage(place, ray.put(pending.skip)), batch_size=None, batch_format="pyarrow")
-    return rows.repartition(target_num_rows_per_block=per_task)
+    rows = rows.map_batches(HandOutStage(place, ray.put(pending.skip), size), batch_size=None, batch_format="pyarrow")
+    return rows.repartition(target_num_rows_per_block=1)

@@ -19,7 +19,7 @@ from mien.errors import ConfigError, MediaError, NothingFound, PreflightError, S
 from mien.log import logger, printable
 from mien.pipelines.cap import memory_cap
 from mien.storage.ahead import NUM_THREADS, ahead
-from mien.storage.source import opened
+from mien.storage.source import Recent, opened
 from mien.storage.uri import Entry, Store
 from mien.video.limits import LimitsConfig
 from mien.video.probe import VideoInfo, probe
@@ -166,7 +166,9 @@ class Planner:
                 yield from group if is_known else list(ahead(self._with_length, group))
 
     def _with_length(self, source: Source) -> Source:
-        return with_length(source, self._probe_of(source))
+        recent = Recent()
+        found = with_length(source, partial(self._probe, source, recent=recent))
+        return found._replace(header_crc32c=recent.crc32c())
 
     def report(self) -> PlanReport:
         """What was seen so far."""
@@ -195,21 +197,22 @@ class Planner:
     def _probe_of(self, source: Source) -> Probe:
         return partial(self._probe, source)
 
-    def _probe(self, source: Source, uri: str) -> VideoInfo:
+    def _probe(self, source: Source, uri: str, recent: Recent | None = None) -> VideoInfo:
         del uri  # also of a member of a tar, or of an object: what opens it needs size and generation
         with memory_cap(_HEADER_BYTES):
-            return probed(source, self._config.limits)
+            return probed(source, self._config.limits, recent)
 
 
-def probed(source: Source, limits: LimitsConfig) -> VideoInfo:
-    """What a source says about itself, wherever it lies.
+def probed(source: Source, limits: LimitsConfig, recent: Recent | None = None) -> VideoInfo:
+    """What a source says about itself, wherever it lies; `recent` keeps what was read of an object.
 
     Raises:
         MediaError: It cannot be read.
         Unavailable: The bucket did not answer.
     """
     try:
-        with opened(source.uri, Entry(source.uri, source.size_bytes, source.generation)) as file:
+        planned = Entry(source.uri, source.size_bytes, source.generation)
+        with opened(source.uri, planned, recent=recent) as file:
             return probe(file, limits)
     except Unavailable:
         raise

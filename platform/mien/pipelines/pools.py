@@ -13,7 +13,7 @@ from mien.errors import PreflightError
 from mien.log import logger
 from mien.pipelines.cluster import ClusterConfig, is_local
 
-_TASK_S = 10.0
+TASK_S = 10.0
 """Seconds of video that are worth a task: Ray takes 0.2 s from the end of one to the start of the next."""
 
 _TASKS_PER_CPU = 8
@@ -140,4 +140,4 @@ def actor_pool(cluster: ClusterConfig, pool: PoolConfig) -> ray.data.ActorPoolSt
 def clips_per_task(num_clips: int, mean_s: float) -> int:
     """How many clips go through a stage together: short ones in groups, long ones (or of unknown length) alone."""
     enough_tasks = num_clips / (_TASKS_PER_CPU * max(1.0, ray.cluster_resources().get("CPU", 1.0)))
-    return max(1, int(min(_TASK_S / mean_s if mean_s else math.inf, enough_tasks)))
+    return max(1, int(min(TASK_S / mean_s if mean_s else math.inf, enough_tasks)))

@@ -33,7 +33,7 @@ from mien.pipelines import stages
 from mien.pipelines.cluster import ClusterConfig, beside_driver, cause_of, session
 from mien.pipelines.cut import CutConfig
 from mien.pipelines.estimate import EstimateConfig
-from mien.pipelines.handout import Pending, handed_out, pending
+from mien.pipelines.handout import Pending, TaskSize, handed_out, pending
 from mien.pipelines.plan import (
     NUM_SHOWN,
     PlanConfig,
@@ -44,6 +44,7 @@ from mien.pipelines.plan import (
     write_plan,
 )
 from mien.pipelines.pools import (
+    TASK_S,
     CutPoolConfig,
     PoolConfig,
     actor_pool,
@@ -87,7 +88,8 @@ class WorkersConfig(Config):
 
     clips_per_task: int | None = Field(None, ge=1)
     """Clips that go through a stage together, and fill the forward passes together; without it as many as make ten
-    seconds of video. A worker that dies takes those of its task with it; they are done again."""
+    seconds of video; clips of one video in a bucket stay together up to those ten seconds also where there are few, so
+    that its index is read once. A worker that dies takes those of its task with it; they are done again."""
 
     clip_timeout_s: float = Field(4 * 3600, gt=0, allow_inf_nan=False)
     """What a clip may take to be cut before it is given up; a decoder that hangs is ended after twice the time."""
@@ -337,10 +339,10 @@ def _run_pending(config: SerializeConfig, store: Store, ready: Ready, retry_fail
 def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pending, tally: Any) -> None:
     """The pipeline as a diagram."""
     cut, features = config.workers.cut, config.workers.features
-    per_task = config.workers.clips_per_task or clips_per_task(left.num_left, left.mean_s)
-    # 1:N slice of the plan → clips that are not done, in groups, a few ahead of the workers.
-    clips = handed_out(store.uri, left, per_task)
-    # 1:1 clip → all frames of its face tracks, as one row that is never split. One decoder thread, so one CPU.
+    # 1:N slice of the plan → tasks of clips that are not done, a few ahead of the workers.
+    clips = handed_out(store.uri, left, _task_size(config, left))
+    # 1:N task → its clips, each all frames of its face tracks, as one row that is never split. One decoder thread, so
+    # one CPU.
     clips = clips.map_batches(
         stages.CutStage(config, ray.put(ready.models), tally),
         batch_size=1,
@@ -365,6 +367,12 @@ def _run_graph(config: SerializeConfig, store: Store, ready: Ready, left: Pendin
     metadata = {"version": mien.__version__, "models": _model_facts(ready.models, extractor)}
     target = Target(store.uri, new_write_id(), config.format, metadata, left.started_at, left.completion)
     clips.write_datasink(ShardSink(target, config.min_shard_mb), ray_remote_args={"num_cpus": 0})
+
+
+def _task_size(config: SerializeConfig, left: Pending) -> TaskSize:
+    if config.workers.clips_per_task:
+        return TaskSize(config.workers.clips_per_task)
+    return TaskSize(clips_per_task(left.num_left, left.mean_s), TASK_S)
 
 
 def _model_facts(files: Mapping[str, bytes], extractor: Resolved | None) -> dict[str, dict[str, Any]]:

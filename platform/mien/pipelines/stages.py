@@ -22,6 +22,7 @@ from mien.features.extractor import Extractor
 from mien.features.registry import Resolved, build
 from mien.pipelines.cap import leave_no_core, memory_cap
 from mien.pipelines.cut import Cutter
+from mien.pipelines.handout import clips_of
 from mien.pipelines.sink import BUSY, CLIP, FAILURE, FRAMES, HOSTS, crossing_row, failure_of
 from mien.pipelines.watchdog import process_ends_after
 from mien.video.probe import VideoInfo
@@ -47,9 +48,9 @@ class CutStage:
         """Take the config and references: what is sent with every task stays small."""
         self._config, self._model_files, self._tally = config, model_files, tally
 
-    def __call__(self, plan: pa.Table) -> Iterator[pa.Table]:
-        """One row of the plan in, one clip out."""
-        for clip in plan.to_pylist():
+    def __call__(self, tasks: pa.Table) -> Iterator[pa.Table]:
+        """Tasks of clips in, one clip after the other out."""
+        for clip in clips_of(tasks):
             started = time.perf_counter()
             num_deaths = _begin(self._tally, clip) - 1
             with process_ends_after(HARD * self._config.workers.clip_timeout_s):

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
+import google_crc32c
+
 from mien.errors import StorageError, Unavailable
 from mien.storage.local import translated
 from mien.storage.ranges import Kept, RangeFile
@@ -36,6 +38,23 @@ class Recent:
         if self._key != (uri, generation, way):
             self._key, self._kept = (uri, generation, way), Kept()
         return self._kept
+
+    def has(self, uri: str, generation: int, way: Way) -> bool:
+        """Whether there are ranges of this object that were read so."""
+        return self._key == (uri, generation, way) and bool(self._kept)
+
+    def crc32c(self) -> str:
+        """Of the ranges and where they lie, hexadecimal; empty where there are none."""
+        checksum = google_crc32c.Checksum()
+        for start, data in sorted(self._kept.items()):
+            checksum.update(start.to_bytes(8) + data)
+        return checksum.hexdigest().decode() if self._kept else ""
+
+    def check(self, crc32c: str) -> None:
+        """Let ranges that were read once count as checked if their sum is that of checked ones; else drop them."""
+        if self._key is not None:
+            is_known = self.crc32c() == crc32c
+            self._key, self._kept = (*self._key[:2], "checked"), self._kept if is_known else Kept()
 
 
 @contextlib.contextmanager
