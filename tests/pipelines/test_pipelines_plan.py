@@ -20,6 +20,7 @@ from mien.pipelines.plan import (
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 from mien.storage.local import LocalStore
+from mien.storage.source import Recent
 from mien.video.limits import LimitsConfig
 from mien.video.probe import VideoInfo, probe
 from sample_datasets import make_clip
@@ -222,9 +223,9 @@ def test_headers_of_many_videos_are_read_at_once_and_the_plan_is_that_of_one_aft
     listing.write_text("\n".join(["source,duration_s", *rows]))
     together, look = threading.Barrier(2), probed
 
-    def looked(source: Source, limits: LimitsConfig) -> VideoInfo:
+    def looked(source: Source, limits: LimitsConfig, recent: Recent | None) -> VideoInfo:
         together.wait(60)  # a planner that reads one header after the other never gets on
-        return look(source, limits)
+        return look(source, limits, recent)
 
     values = {"clips": {"kind": kind, "length_s": 1.0}}
     clips = [row for name in names for row in preview_plan(config(tmp_path / f"{name}.mp4", **values), 100)[1]]
@@ -241,10 +242,10 @@ def test_a_header_for_which_memory_was_short_beside_others_is_read_again_alone(
     expected = preview_plan(config(tmp_path, **values), 100)[1]
     looks, look = list[str](), probed
 
-    def short(source: Source, limits: LimitsConfig) -> VideoInfo:
+    def short(source: Source, limits: LimitsConfig, recent: Recent | None) -> VideoInfo:
         if threading.current_thread() is threading.main_thread():
             looks.append("alone")
-            return look(source, limits)
+            return look(source, limits, recent)
         looks.append("beside others")
         raise MediaError(f"{source.uri}: needs more memory than there is")
 

@@ -168,7 +168,7 @@ class Planner:
     def _with_length(self, source: Source) -> Source:
         recent = Recent()
         found = with_length(source, partial(self._probe, source, recent=recent))
-        return found._replace(header_crc32c=recent.crc32c())
+        return source if found is source else found._replace(header_crc32c=recent.crc32c())
 
     def report(self) -> PlanReport:
         """What was seen so far."""

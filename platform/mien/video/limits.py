@@ -221,9 +221,16 @@ def _opened(source: Source, options: dict[str, str], limits: LimitsConfig) -> It
         file: Any = "file:" + os.path.abspath(source)  # noqa: PTH100  keeps bytes that are not UTF-8
     else:
         source.seek(0)
-        file, buffer_size = source, BUFFER_BYTES
+        file, buffer_size = _Unnamed(source), BUFFER_BYTES
     with av.open(file, "r", options=options, metadata_errors="replace", buffer_size=buffer_size) as container:
         yield container
+
+
+class _Unnamed:
+    """A file without its name: of what is called like an address FFmpeg reads many frames at once, for one of them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def _check_file(file: BinaryIO, limits: LimitsConfig, name: str) -> None:
