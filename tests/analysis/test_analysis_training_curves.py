@@ -91,6 +91,15 @@ def test_the_band_is_one_std_to_both_sides(run: Logged) -> None:
     assert (corners[:, 1].min(), corners[:, 1].max()) == pytest.approx((0.4, 0.6))
 
 
+def test_the_band_of_cosines_ends_at_one() -> None:
+    steps = np.array([1, 2])
+    cosines = {"similarity_mean": Series(steps, np.full(2, 0.8)), "similarity_std": Series(steps, np.full(2, 0.5))}
+    run = Logged("run", {"train": {}, "validation": cosines}, ())
+    figure = draw({"a": run}, figures({"a": run})["collapse"][:1], SMALL)
+    corners = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert (corners[:, 1].min(), corners[:, 1].max()) == pytest.approx((0.3, 1.0))
+
+
 def test_numbers_are_those_of_a_loop(run: Logged) -> None:
     found = numbers({"a": run}, LOSS, SMALL)["a"]["series"]
     losses = [loss_at(step) for step in range(1, 21)]
@@ -180,6 +189,14 @@ def test_losses_that_fall_far_have_a_logarithmic_axis_and_rates_have_not() -> No
     rate = {"train": {"learning_rate": Series(np.array([1, 2]), np.array([1e-6, 1e-3]))}, "validation": {}}
     axes = draw({"a": Logged("run", rate, ())}, [Panel("rate", ("learning_rate",))], SMALL).axes[0]
     assert axes.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(("second", "scale"), [(0.001, "log"), (3.0, "linear"), (0.0, "linear")])
+def test_weights_that_lie_far_apart_have_a_logarithmic_axis(second: float, scale: str) -> None:
+    steps = np.array([1, 2])
+    weights = {name: Series(steps, np.full(2, value)) for name, value in (("weight/a", 30.0), ("weight/b", second))}
+    run = Logged("run", {"train": weights, "validation": {}}, ())
+    assert draw({"a": run}, [Panel("weights", tuple(weights))], SMALL).axes[0].get_yscale() == scale
 
 
 def test_nothing_finite_is_no_picture() -> None:

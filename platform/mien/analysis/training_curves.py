@@ -238,7 +238,7 @@ def _draw_panel(axes: "Axes", panel: Panel, runs: Runs, config: TrainingCurvesCo
     for name, run, kind, look in _looks(panel, runs):
         seen.append(run.series[kind][name])
         _DRAWN[kind](axes, run.series[kind], name, look, config)
-    axes.set_yscale("log" if not _is_schedule(panel.names[0]) and _is_wide(seen) else "linear")
+    axes.set_yscale("log" if panel.names[0] != "learning_rate" and _is_wide(seen) else "linear")
     style.title(axes, panel.title)
     axes.set_xlabel("step")
     axes.grid(alpha=0.3)
@@ -285,7 +285,8 @@ def _draw_validation(
     std = found.get(name.removesuffix("_mean") + "_std")
     if name.endswith("_mean") and std is not None and len(std.step) == len(found[name].step):
         centre, half = found[name].value, std.value
-        axes.fill_between(std.step, centre - half, centre + half, color=look["color"], alpha=0.12)
+        band = np.clip([centre - half, centre + half], -1, 1)  # of cosines
+        axes.fill_between(std.step, *band, color=look["color"], alpha=0.12)
 
 
 _DRAWN: dict[str, Callable[..., None]] = {"train": _draw_training, "validation": _draw_validation}
