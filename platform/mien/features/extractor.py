@@ -32,6 +32,16 @@ class Extractor(Protocol):
         """Features [N, *shape] of RGB frames [N, H, H, 3], N from 0; as they come, never rescaled."""
 
 
+def check_frames(frames: npt.NDArray[np.uint8]) -> None:
+    """See that frames are what a network takes.
+
+    Raises:
+        ValueError: They have another dtype or shape than square RGB [N, H, H, 3].
+    """
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or frames.shape[1] != frames.shape[2]:
+        raise ValueError(f"frames must be square uint8 [N, H, H, 3], not {frames.dtype} {list(frames.shape)}")
+
+
 class FakeExtractor:
     """An `Extractor` for tests: mean and standard deviation of each channel in 0..1, no model."""
 

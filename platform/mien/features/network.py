@@ -13,7 +13,7 @@ import transformers
 
 from mien.errors import AssetError
 from mien.features.backbone import Frozen, Resolved
-from mien.features.extractor import Provenance
+from mien.features.extractor import Provenance, check_frames
 from mien.features.resize import resize
 
 
@@ -54,8 +54,7 @@ class Network:
         Raises:
             ValueError: The frames have another dtype or shape.
         """
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or frames.shape[1] != frames.shape[2]:
-            raise ValueError(f"frames must be square uint8 [N, H, H, 3], not {frames.dtype} {list(frames.shape)}")
+        check_frames(frames)
         features = np.empty((len(frames), *self.shape), np.float32)
         for start in range(0, len(frames), self.batch_size):
             part = slice(start, start + self.batch_size)
