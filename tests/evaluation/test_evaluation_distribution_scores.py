@@ -194,6 +194,28 @@ def test_features_that_mean_nothing_do_not_bear_the_name(rng: np.random.Generato
     assert compare(x, x, {"kind": "clip_vit"}, JackknifeConfig()).kernel.name == "KD-CLIP"
 
 
+def test_only_inceptions_features_have_the_names_of_others_numbers(rng: np.random.Generator) -> None:
+    x, y = FeatureSet(drawn(rng, 30, 4)), FeatureSet(drawn(rng, 20, 4))
+    made = {"kind": "inception", "model": "inception-2015-12-05", "sha256": "67" * 32, "resize": "bilinear"}
+    found = compare(x, y, {**made, "weights": "pretrained", "size_px": 299}, JackknifeConfig())
+    assert (found.frechet.name, found.kernel.name) == ("FID", "KID")
+    assert found.frechet.value == pytest.approx(by_sqrtm(x.features, y.features), rel=1e-9)
+    assert str(found.kernel.conditions).startswith(
+        "inception-2015-12-05, sha256 676767676767, resized (bilinear) to 299"
+    )
+
+
+def test_turned_into_many_dimensions_images_are_as_far_apart_as_before(rng: np.random.Generator) -> None:
+    """In 300 dimensions 55 images span fewer, and are compared there; in six they are compared as they are."""
+    x, y = drawn(rng, 30, 6), drawn(rng, 25, 6, 0.5, 0.4)
+    turn = np.linalg.qr(rng.normal(size=(300, 300)))[0][:6]
+    few, many = (
+        compare(FeatureSet(a), FeatureSet(b), DINOV2, JackknifeConfig()) for a, b in ((x, y), (x @ turn, y @ turn))
+    )
+    for part in ("value", "low", "high"):
+        assert getattr(many.frechet, part) == pytest.approx(getattr(few.frechet, part), rel=1e-6), part
+
+
 def test_two_images_have_a_distance_and_no_interval() -> None:
     x = np.array([[0.0, 1.0], [1.0, 0.0]])
     for score in scores(x, x + 1).values():

@@ -1,12 +1,12 @@
 """How far made images are from true ones as a whole: Fréchet and kernel distance of two sets of features.
 
-Both were made for Inception's features (FID, Heusel et al. 2017; KID, Bińkowski et al. 2018). Those of DINOv2 agree
-better with people (Stein et al. 2023), and it is their names that are used here: FD-DINOv2 and KD-DINOv2. Numbers of
-other features, or after another resize, do not compare.
+Both were made for Inception's features (FID, Heusel et al. 2017; KID, Bińkowski et al. 2018), and only of those have
+they these names here. Features of DINOv2 agree better with people (Stein et al. 2023): FD-DINOv2 and KD-DINOv2. Numbers
+of other features, or after another resize, do not compare.
 
 The Fréchet distance is biased: the fewer images, the larger; it compares for equal counts alone. Two sets of one
 normal distribution in 384 dimensions, whose true distance is 0, are 245 apart with 300 images each, and 37 with 2000.
-The kernel distance is not biased.
+The kernel distance is not biased, so it is that of all images at once; means over subsets estimate the same.
 """
 
 import math
@@ -69,7 +69,7 @@ class Score(Estimate):
     """A distance with its name, interval and conditions; lower is nearer."""
 
     name: str
-    """Such as FD-DINOv2."""
+    """Such as FD-DINOv2, or FID."""
     conditions: Conditions
 
     def __str__(self) -> str:
@@ -107,7 +107,7 @@ def compare(
     conditions = Conditions(dict(features), len(sets[0]), len(sets[1]), config.seed, config.level)
 
     def scored(kind: str, found: Estimate, least: float) -> Score:
-        return Score(found.value, max(found.low, least), found.high, f"{kind}-{_title(features)}", conditions)
+        return Score(found.value, max(found.low, least), found.high, _name(kind, features), conditions)
 
     return DistributionScores(
         scored("FD", config.estimate(frechet_distance(*sets), _frechet_left_out(sets, groups)), 0.0),
@@ -204,9 +204,14 @@ def _moments(sets: list[Floats]) -> list[_Moments]:
 
 
 def _centred(sets: list[Floats]) -> list[Floats]:
-    """Both about one centre: far from it, the products would swallow the variance."""
-    centre = sets[1].mean(0)
-    return [values - centre for values in sets]
+    """Both about one centre: far from it, the products would swallow the variance.
+
+    Where there are fewer images than dimensions, in coordinates of what they span, which changes no distance.
+    """
+    num, stacked = len(sets[0]), np.concatenate(sets) - sets[1].mean(0)
+    if len(stacked) < stacked.shape[1]:
+        stacked = np.asarray(np.linalg.qr(stacked.T, mode="r")).T
+    return [stacked[:num], stacked[num:]]
 
 
 def _frechet(first: _Gaussian, second: _Gaussian) -> float:
@@ -291,7 +296,9 @@ def _without_dust(values: Floats) -> Floats:
     return np.where(values > least, values, 0.0)
 
 
-def _title(features: Mapping[str, Any]) -> str:
-    """What stands behind the dash; weights that were never trained are no DINOv2."""
-    kind = str(features.get("kind", "unknown"))
-    return ("random-" if features.get("weights") == "random" else "") + _TITLES.get(kind, kind)
+def _name(kind: str, features: Mapping[str, Any]) -> str:
+    """FD or KD with the network behind a dash, or what Inception's have been called; random weights are no DINOv2."""
+    network = str(features.get("kind", "unknown"))
+    if network == "inception":
+        return {"FD": "FID", "KD": "KID"}[kind]
+    return f"{kind}-{'random-' if features.get('weights') == 'random' else ''}{_TITLES.get(network, network)}"
