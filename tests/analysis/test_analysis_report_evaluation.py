@@ -108,7 +108,9 @@ def test_a_figure_that_is_gone_is_said_and_a_damaged_document_is_refused(store: 
 
 def test_measures_of_other_models_are_tables_too(tmp_path: Path) -> None:
     document = {"objective": "ddpm", "step": 3, "generation": {"fd": {"value": 12.5, "low": 11.0, "high": 14.0}}}
+    document["inception"] = {"scores": {"frechet": {"value": 30.5, "low": 29.0, "high": 32.0}}}
     LocalStore(tmp_path).replace("evaluation.json", json.dumps(document).encode())
     found = section(LocalStore(tmp_path), "e", "d")
     assert str(table(found, "Made images against true ones").rows[0][1]) == "12.500 (11.000 to 14.000)"
+    assert str(table(found, "Made images against true ones: FID and KID").rows[0][1]) == "30.500 (29.000 to 32.000)"
     assert found.headlines == {}

@@ -9,7 +9,7 @@ import pytest
 
 from evaluated_runs import make_backbone
 from mien.evaluation.bootstrap import NotMeasurable
-from mien.evaluation.generation import GenerationConfig, GenerationResult, ImageSet, measure
+from mien.evaluation.generation import GenerationConfig, GenerationResult, ImageSet, measure, measure_each
 from mien.evaluation.report import plain
 from mien.features.extractor import FakeExtractor
 from mien.features.network import Network
@@ -97,6 +97,33 @@ def test_batches_change_nothing() -> None:
     config = GenerationConfig()
     whole = measure(*(ImageSet([frames]) for frames in (made, HELD_OUT, TRAINING)), EXTRACTOR, config)
     assert plain(whole) == plain(measured(made))
+
+
+class Turned(FakeExtractor):
+    """Other features, and another name; counts what it was asked for."""
+
+    def __init__(self) -> None:
+        self.num_frames = 0
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        return {**super().provenance, "kind": "inception"}
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        self.num_frames += len(frames)
+        return super().__call__(255 - frames)[:, 1:]
+
+
+def test_several_networks_see_each_image_once_and_say_what_each_would_alone() -> None:
+    made, other = pictures(40, 2), Turned()
+    config = GenerationConfig()
+    both = measure_each(batches(made), batches(HELD_OUT), batches(TRAINING), [EXTRACTOR, other], config)
+    assert other.num_frames == len(made) + len(HELD_OUT) + len(TRAINING)
+    for found, extractor in zip(both, (EXTRACTOR, other), strict=True):
+        alone = measure(batches(made), batches(HELD_OUT), batches(TRAINING), extractor, config)
+        assert plain(found) == plain(alone)
+    names = [found.scores.frechet.name for found in both if isinstance(found, GenerationResult)]
+    assert names == ["FD-fake", "FID"]
 
 
 def test_without_training_images_there_is_neither_floor_nor_neighbour() -> None:

@@ -14,7 +14,11 @@ from mien.storage.uri import Store
 JSON, FIGURE = "evaluation.json", "evaluation.png"
 
 _SCORES = ("tokens", "baseline", "shuffled")
-_OTHERS = {"generation": "Made images against true ones", "bridging": "From one modality to the other"}
+_OTHERS = {
+    "generation": "Made images against true ones",
+    "inception": "Made images against true ones: FID and KID",
+    "bridging": "From one modality to the other",
+}
 _VERDICTS = {"yes": "holds", "no": "does not hold", "open": "not distinguishable"}
 _ABOUT = ("objective", "step", "weights", "checkpoint", "dataset", "patch_tokens", "modality", "network")
 

@@ -1,7 +1,7 @@
 """How good made images are: their distance from held-out ones as a whole, and whether they are copies."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -85,24 +85,43 @@ def measure(
     extractor: Extractor,
     config: GenerationConfig,
 ) -> GenerationResult | NotMeasurable:
-    """Embed all images and compare them.
+    """Embed all images and compare them; see `measure_each`."""
+    return measure_each(generated, held_out, training, [extractor], config)[0]
+
+
+def measure_each(
+    generated: ImageSet,
+    held_out: ImageSet,
+    training: ImageSet | None,
+    extractors: Sequence[Extractor],
+    config: GenerationConfig,
+) -> list[GenerationResult | NotMeasurable]:
+    """The same images in the features of one network after the other, each image asked for once.
 
     Args:
         generated: Made images.
         held_out: Images that the model has not seen.
         training: Images that it has seen, for copies and the floor; all features are held in memory.
-        extractor: With `output=cls` or `mean`.
+        extractors: With `output=cls` or `mean`.
         config: How to measure.
 
     Raises:
         ValueError: Frames of mixed sizes, or features that are not one finite vector per frame.
     """
-    embedder = _Embedder(extractor)
-    made, unseen, seen = (embedder(images) for images in (generated, held_out, training or ImageSet(())))
+    embedder = _Embedder(extractors)
+    sides = [embedder(images) for images in (generated, held_out, training or ImageSet(()))]
+    return [
+        _compared(made, unseen, seen, {**extractor.provenance, "image_size_px": embedder.size_px}, config)
+        for extractor, made, unseen, seen in zip(extractors, *sides, strict=True)
+    ]
+
+
+def _compared(
+    made: FeatureSet, unseen: FeatureSet, seen: FeatureSet, features: Mapping[str, Any], config: GenerationConfig
+) -> GenerationResult | NotMeasurable:
     for name, side in (("made", made), ("held-out", unseen)):
         if len(side.features) < 2:
             return NotMeasurable(f"{name} images: {len(side.features)}; a distance of distributions needs two and more")
-    features = {**extractor.provenance, "image_size_px": embedder.size_px}
     return GenerationResult(
         scores=compare(made, unseen, features, config.intervals),
         training_scores=_floor(seen, unseen, len(made.features), features, config.intervals),
@@ -113,24 +132,27 @@ def measure(
 
 
 class _Embedder:
-    """An extractor that takes frames of one size: those of another would be resized otherwise."""
+    """Extractors that take frames of one size: those of another would be resized otherwise."""
 
-    def __init__(self, extractor: Extractor) -> None:
-        self._extractor = extractor
+    def __init__(self, extractors: Sequence[Extractor]) -> None:
+        self._extractors = extractors
         self.size_px = 0
 
-    def __call__(self, images: ImageSet) -> FeatureSet:
+    def __call__(self, images: ImageSet) -> list[FeatureSet]:
+        """Features by each extractor."""
         parts = [self._embedded(frames) for frames in images.batches if len(frames)]
-        return FeatureSet(np.concatenate(parts) if parts else np.empty((0, 0), np.float32), images.clip)
+        none = [np.empty((0, 0), np.float32)] * len(self._extractors)
+        by_extractor = map(np.concatenate, zip(*parts, strict=True)) if parts else none
+        return [FeatureSet(features, images.clip) for features in by_extractor]
 
-    def _embedded(self, frames: Frames) -> Floats:
+    def _embedded(self, frames: Frames) -> list[Floats]:
         self.size_px = self.size_px or frames.shape[1]
         if frames.dtype != np.uint8 or frames.shape[1:] != (self.size_px, self.size_px, 3):
             raise ValueError(
                 f"frames: are {frames.dtype} {[*frames.shape]}, not uint8 [n, {self.size_px}, {self.size_px}, 3]; "
                 "resize all images alike, and make frames of floats by frames_of"
             )
-        return self._extractor(frames)
+        return [extractor(frames) for extractor in self._extractors]
 
 
 def _floor(

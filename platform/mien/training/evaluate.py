@@ -125,7 +125,7 @@ def run(config: EvaluateConfig) -> EvaluateReport:
     Raises:
         CheckpointError: There is no checkpoint of `mien train`, or it cannot be read.
         DatasetError: The dataset is unfinished or damaged.
-        PreflightError: It holds no face, the run's backbone cannot be had, or a worker fits on no machine.
+        PreflightError: It holds no face, a network's weights cannot be had, or a worker fits on no machine.
         StorageError: The report cannot be written.
     """
     found = find(config)
@@ -157,6 +157,7 @@ def find(config: EvaluateConfig) -> Checkpoint:
 
 def _of_images(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig, store: Store) -> EvaluateReport:
     """Of a model that makes images."""
+    inception = config.samples.read_inception()  # that it is absent is told before anything is fetched or begun
     trained = trained.model_copy(update={"dataset": config.dataset or trained.dataset})
     backbone = evaluate_samples.backbone_of(config.samples, trained)
     notes = ["RANDOM weights of the backbone: these numbers tell little"] if backbone.config.weights == "random" else []
@@ -164,7 +165,7 @@ def _of_images(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig, 
     for note in notes:
         logger.warning("note     %s", note)
     job = SamplesJob(found.uri, config.weights, trained, config.samples, backbone)
-    return evaluate_samples.run(job, facts, store, config.workers.embed, config.cluster)
+    return evaluate_samples.run(job, inception, facts, store, config.workers.embed, config.cluster)
 
 
 def _facts_of(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig) -> dict[str, Any]:

@@ -10,14 +10,15 @@ import ray
 import torch
 from pydantic import Field
 
-from mien import draws
+from mien import assets, draws
 from mien.datasets.dataset import open_dataset
 from mien.errors import CheckpointError, ConfigError
 from mien.evaluation.bootstrap import NotMeasurable
 from mien.evaluation.distribution_scores import frames_of
-from mien.evaluation.generation import Frames, GenerationConfig, GenerationResult, ImageSet, measure
+from mien.evaluation.generation import Extractor, Frames, GenerationConfig, GenerationResult, ImageSet, measure_each
 from mien.evaluation.report import plain
 from mien.evaluation.tiles import tiles
+from mien.features.inception import ASSET, Inception
 from mien.features.registry import ExtractorConfig, Resolved, resolve
 from mien.objectives.diffusion import Ddpm
 from mien.objectives.load import Weights, load_objective
@@ -42,6 +43,17 @@ class SamplesConfig(GenerationConfig):
     """Images of a forward pass."""
     backbone: ExtractorConfig | None = None
     """Network in whose features images are compared, with `output=cls` or `mean`; by default that of the dataset."""
+    fid: bool = False
+    """Also FID and KID: of Inception's features, whose weights `mien assets pull inception` fetches. A core embeds ten
+    images a second; the intervals take it two minutes more."""
+
+    def read_inception(self) -> bytes:
+        """The weights file to hand to the worker; empty if nobody asks for it.
+
+        Raises:
+            AssetError: It is absent or damaged.
+        """
+        return assets.read(ASSET) if self.fid else b""
 
 
 @dataclass(frozen=True)
@@ -61,12 +73,22 @@ class Measured(NamedTuple):
     result: GenerationResult | NotMeasurable
     copies: bytes
     """PNG: made images above, the nearest training images below."""
+    by_inception: GenerationResult | NotMeasurable | None = None
+    """The same of Inception's features, where FID is asked for."""
 
 
 def run(
-    job: SamplesJob, facts: dict[str, Any], store: Store, pool: PoolConfig, cluster: ClusterConfig
+    job: SamplesJob, inception: bytes, facts: dict[str, Any], store: Store, pool: PoolConfig, cluster: ClusterConfig
 ) -> EvaluateReport:
     """Make images, compare them, and write JSON, a table and a picture of the nearest training images.
+
+    Args:
+        job: What is measured.
+        inception: `SamplesConfig.read_inception`.
+        facts: What the numbers are about.
+        store: Of the report.
+        pool: What the worker needs.
+        cluster: Where it runs.
 
     Raises:
         PreflightError: No machine has room for the worker.
@@ -74,13 +96,15 @@ def run(
     """
     try:
         with session(cluster):
-            weights = ray.put(job.backbone.read_weights())
+            weights = [ray.put(content) for content in (job.backbone.read_weights(), inception)]
             task = ray.remote(_measured).options(**pool.demands, max_retries=3)
-            found: Measured = ray.get(task.remote(job, weights, max(1, int(pool.num_cpus))))
+            found: Measured = ray.get(task.remote(job, *weights, max(1, int(pool.num_cpus))))
     except ray.exceptions.RayError as error:
         raise cause_of(error) from error
     document = {**facts, "config": job.config.dump(), "generation": plain(found.result)}
-    lines = summary(found.result)
+    if found.by_inception is not None:
+        document["inception"] = plain(found.by_inception)
+    lines = summary(found)
     store.replace(TABLES, _tables(lines, facts).encode())
     if found.copies:
         store.replace(FIGURE, found.copies)
@@ -108,7 +132,7 @@ def backbone_of(config: SamplesConfig, trained: TrainConfig) -> Resolved:
     return resolve(given)
 
 
-def _measured(job: SamplesJob, weights: bytes, num_threads: int) -> Measured:
+def _measured(job: SamplesJob, weights: bytes, inception: bytes, num_threads: int) -> Measured:
     """What the worker does."""
     from mien.features.network import Network
 
@@ -117,14 +141,14 @@ def _measured(job: SamplesJob, weights: bytes, num_threads: int) -> Measured:
     if not isinstance(objective, Ddpm):
         raise CheckpointError(f"{job.checkpoint}: makes no images")
     train, held_out = readers(open_samples(job.trained), job.trained.seed)
-    num, network = job.config.num_samples, Network(job.backbone, weights)
-    sides = [_spread(reader, num) for reader in (train, held_out)]
+    networks: list[Extractor] = [Network(job.backbone, weights), *([Inception(inception)] if inception else [])]
+    sides = [_spread(reader, job.config.num_samples) for reader in (train, held_out)]
     seen, unseen = (
         ImageSet(_read(reader, places, job.config.batch), _clips(reader, places))
         for reader, places in zip((train, held_out), sides, strict=True)
     )
-    result = measure(ImageSet(_made(objective, job.config)), unseen, seen, network, job.config)
-    return Measured(result, _copies(result, train, sides[0], objective, job.config))
+    result, *more = measure_each(ImageSet(_made(objective, job.config)), unseen, seen, networks, job.config)
+    return Measured(result, _copies(result, train, sides[0], objective, job.config), *more)
 
 
 def _made(objective: Ddpm, config: SamplesConfig) -> Iterator[Frames]:
@@ -168,18 +192,28 @@ def _copies(
     return tiles(torch.cat([made, nearest.permute(0, 3, 1, 2) / 127.5 - 1]), len(made))
 
 
-def summary(result: GenerationResult | NotMeasurable) -> dict[str, str]:
+def summary(found: Measured) -> dict[str, str]:
     """The headlines."""
+    result = found.result
     if isinstance(result, NotMeasurable):
         return {"images": f"not measurable: {result.reason}"}
-    lines = {score.name: str(score).removeprefix(f"{score.name} ") for score in _scores(result.scores)}
-    for score in _scores(result.training_scores):
-        lines[f"{score.name} of training images"] = str(score).removeprefix(f"{score.name} ")
+    lines = _distances(result)
     if result.nearest:
         distances = [neighbour.distance for neighbour in result.nearest]
         lines["nearest training image"] = f"{np.median(distances):.4g} (median of {len(distances)})"
         lines["… of held-out images"] = f"{result.held_out_to_training:.4g}"
-    return lines | {"under": str(result.scores.frechet.conditions)}
+    lines["under"] = str(result.scores.frechet.conditions)
+    if isinstance(found.by_inception, GenerationResult):
+        conditions = found.by_inception.scores.frechet.conditions
+        lines |= {**_distances(found.by_inception), "FID and KID under": str(conditions)}
+    return lines
+
+
+def _distances(result: GenerationResult) -> dict[str, str]:
+    lines = {score.name: str(score).removeprefix(f"{score.name} ") for score in _scores(result.scores)}
+    for score in _scores(result.training_scores):
+        lines[f"{score.name} of training images"] = str(score).removeprefix(f"{score.name} ")
+    return lines
 
 
 def _scores(found: Any) -> list[Any]:
