@@ -76,12 +76,13 @@ def test_three_short_clips_read_at_most_15_percent_of_a_long_video_wherever_its_
     assert found[False] <= found[True] + 1
 
 
-def test_whole_reads_every_byte_once_and_gives_the_same(emulator: Emulator, faces_dir: Path) -> None:
+@pytest.mark.parametrize("fetch", ["whole", "auto"])
+def test_whole_reads_every_byte_once_and_gives_the_same(emulator: Emulator, faces_dir: Path, fetch: str) -> None:
     source = uploaded(faces_dir / "d19.mp4", "whole/d19.mp4")
     clip = Clip(source).to_row()
-    ranges = cutter()(clip).frames
+    ranges = cutter(fetch="ranges")(clip).frames
     emulator.reset_traffic()
-    whole = cutter(fetch="whole")(clip).frames
+    whole = cutter(fetch=fetch)(clip).frames
     assert read_from(emulator)[1] == source.size_bytes
     assert whole.equals(ranges)
 

@@ -142,6 +142,25 @@ def test_a_bit_that_flipped_is_never_taken(store: GcsStore, emulator: Emulator) 
         store.read("x")
 
 
+@pytest.mark.parametrize("how", ["read", "download"])
+def test_a_bit_that_flipped_in_the_rest_of_a_body_that_was_cut_is_never_taken(
+    store: GcsStore, emulator: Emulator, tmp_path: Path, how: str
+) -> None:
+    data = os.urandom(300_000)
+    store.replace("x", data)
+    match = "GET .*alt=media"
+    emulator.faults([{"match": match, "fault": "truncate"}, {"match": match, "fault": "flip"}])
+    try:
+        if how == "read":
+            assert store.read("x") == data
+        else:
+            store.download("x", tmp_path / "copy")
+            assert (tmp_path / "copy").read_bytes() == data
+        assert [fault["fault"] for fault in emulator.fired()] == ["truncate", "flip"]
+    finally:
+        emulator.faults([])
+
+
 @pytest.mark.parametrize("fault", ["flip", "truncate"])
 def test_fifty_damaged_replies_are_asked_for_again(
     store: GcsStore, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str

@@ -161,7 +161,7 @@ class Cutter:
                     self._read_header(planned, clip.get("header_crc32c") or "")
                 source = stack.enter_context(opened(uri, planned, way, self._recent))
                 info = probe(source, self._limits)
-                if self._config.fetch == "auto" and is_cheaper_whole(planned, span, info):
+                if self._config.fetch == "auto" and way != "whole" and is_cheaper_whole(planned, span, info):
                     source = stack.enter_context(opened(uri, planned, "whole"))
                 cut = self._cut(source, span)
                 self.sound = self._sound(source, span, info, cut)

@@ -68,7 +68,7 @@ class GcsStore:
     def read(self, name: str) -> bytes:
         """All bytes of one object, checked."""
         with translated(self._name(name)):
-            return _intact(lambda: bytes(self._blob(name).download_as_bytes(checksum="crc32c", **bounds())))
+            return _intact(lambda: _read(self._blob(name)))
 
     def read_range(self, name: str, start: int, stop: int, generation: int | None = None) -> bytes:
         """Bytes [start, stop) of one object, of exactly the given generation. Nobody checks a range."""
@@ -87,8 +87,7 @@ class GcsStore:
     def download(self, name: str, path: Path, generation: int | None = None) -> None:
         """Write one object to a local file, checked."""
         with translated(self._name(name)), pinned(self._name(name)):
-            blob = self._blob(name, generation)
-            _intact(lambda: blob.download_to_filename(str(path), checksum="crc32c", **bounds()))
+            _intact(lambda: _download(self._blob(name, generation), path))
 
     def stat(self, name: str) -> Entry:
         """Size and generation of one object."""
@@ -161,6 +160,28 @@ class GcsStore:
     def _holds(self, name: str, path: Path) -> bool:
         """Whether the object has the bytes of a local file."""
         return self.has(name, path.stat().st_size, _crc32c(path))
+
+
+def _read(blob: storage.Blob) -> bytes:
+    data = bytes(blob.download_as_bytes(checksum="crc32c", **bounds()))
+    _require_sum(blob, google_crc32c.value(data).to_bytes(4))
+    return data
+
+
+def _download(blob: storage.Blob, path: Path) -> None:
+    blob.download_to_filename(str(path), checksum="crc32c", **bounds())
+    _require_sum(blob, bytes.fromhex(_crc32c(path)))
+
+
+def _require_sum(blob: storage.Blob, crc32c: bytes) -> None:
+    """Hold what came against the sum of the object: the client checks no download that broke off and was taken up.
+
+    What was packed for the way is unpacked by then, and has no sum.
+    """
+    if blob.crc32c is None:
+        blob.reload(**bounds())
+    if not blob.content_encoding and base64.b64decode(blob.crc32c) != crc32c:
+        raise DataCorruption(None, f"{blob.name}: its CRC32C is {crc32c.hex()}, not that of the object")
 
 
 def _intact(download: Callable[[], T]) -> T:
