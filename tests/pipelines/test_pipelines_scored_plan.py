@@ -1,18 +1,15 @@
 """Scored clips through a real Ray: the order of the plan, what failed, and what is left behind."""
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 import mien.datasets
 from command_line import assert_refused, run_here
 from mien import assets
-from mien.clips.clip import Clip, Source, why_unfit
+from mien.clips.clip import Source, why_unfit
 from mien.clips.sources import SourcesConfig, find_videos
 from mien.datasets import index
 from mien.datasets.verify import verify
@@ -21,7 +18,7 @@ from mien.faces.detect import BlazeFace
 from mien.features.registry import build, resolve
 from mien.pipelines.plan import preview_plan, standing_plan
 from mien.pipelines.score import Scorer
-from mien.pipelines.scored_plan import in_order
+from mien.pipelines.scored_plan import _given_up
 from mien.pipelines.serialize import SerializeConfig, plan, run
 from mien.storage.local import LocalStore
 
@@ -95,52 +92,10 @@ def test_a_scored_dataset_holds_the_best_clips_and_nothing_of_the_others(
     }
 
 
-def staged(*, fails: bool = False) -> Callable[[], Any]:
-    """Makes actors that score nothing: of sources named `last` they wait for as many others as the size says, `deadly`
-    ends them. Classes of this function travel by value, since no worker can import a test."""
-
-    class Finished:
-        num = 0
-
-        def add(self, num: int) -> int:
-            self.num += num
-            return self.num
-
-    class StagedActor:
-        def __init__(self, finished: Any) -> None:
-            self._finished = finished
-            if fails:
-                raise ValueError("no such model")
-
-        def score(self, source: Source) -> list[Clip]:
-            if source.uri == "deadly":
-                os._exit(1)
-            while source.uri == "last" and ray.get(self._finished.add.remote(0)) < source.size_bytes:
-                pass
-            ray.get(self._finished.add.remote(1))
-            return [Clip(source, start_s) for start_s in (1.0, 2.0)]
-
-    finished = ray.remote(Finished).options(num_cpus=0).remote()
-    return lambda: ray.remote(StagedActor).options(num_cpus=0).remote(finished)
-
-
-def test_clips_come_in_the_order_of_the_sources_whatever_ends_first(local_ray: None) -> None:
-    sources = [Source("last", 5, 0), *(Source(f"{number}", 0, 0) for number in range(6)), Source("last", 7, 0)]
-    clips = list(in_order(staged(), 2, iter(sources)))
-    assert [clip.source for clip in clips] == [source for source in sources for _ in range(2)]
-    assert list(in_order(staged(), 0, [])) == []
-
-
-def test_a_source_that_ends_its_workers_is_given_up_and_the_others_are_scored(local_ray: None) -> None:
-    sources = [Source("a", 0, 0), Source("deadly", 0, 0), Source("b", 0, 0)]
-    clips = list(in_order(staged(), 1, iter(sources)))
-    assert [clip.source.uri for clip in clips] == ["a", "a", "deadly", "b", "b"]
-    assert why_unfit(clips[2].to_row()).startswith("ended its worker 3 times")
-
-
-def test_an_actor_that_does_not_start_blames_no_source(local_ray: None) -> None:
-    with pytest.raises(ray.exceptions.RayActorError, match="no such model"):
-        list(in_order(staged(fails=True), 1, [Source("a", 0, 0)]))
+def test_a_source_that_ended_its_workers_is_a_clip_that_says_so() -> None:
+    (clip,) = _given_up(Source("deadly", 0, 0), 3)
+    assert clip.source.uri == "deadly"
+    assert why_unfit(clip.to_row()).startswith("ended its worker 3 times")
 
 
 def test_no_room_for_a_worker_is_said_before_anything_is_scored(local_ray: None, videos: Path, tmp_path: Path) -> None:
