@@ -26,7 +26,8 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Resolved:
 
 
 def made(place: Path, dataset: Dataset, backbone: Resolved, changes: Changes | None = None) -> TokenMaker:
-    return TokenMaker(make_run(place, Path(dataset.uri), backbone, changes).uri, "ema", backbone)
+    run = make_run(place, Path(dataset.uri), backbone, changes)
+    return TokenMaker(load_objective(run.uri).objective, backbone)
 
 
 @pytest.mark.parametrize("changes", [None, PREDICTION, FACE_ID], ids=["joint", "prediction", "face_id"])

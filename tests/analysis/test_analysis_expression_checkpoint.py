@@ -17,6 +17,7 @@ from mien.errors import CheckpointError, ConfigError
 from mien.features.recorded import backbone_of
 from mien.features.registry import Resolved
 from mien.models import checkpoint
+from mien.objectives.load import load_objective
 from mien.storage.local import LocalStore
 from training_runs import make_tokens
 
@@ -41,7 +42,8 @@ def run(dataset: Dataset, backbone: Resolved, tmp_path_factory: pytest.TempPathF
 def test_tokens_are_the_models_for_the_subject_of_the_clip(run: Path, dataset: Dataset) -> None:
     config = ClipsConfig(dataset=dataset.uri, num_clips=2)
     found = [*applied(str(run), "ema", 3, config)]
-    maker, table = TokenMaker(str(run), "ema", backbone_of(settled(str(run)))), subjects.read(dataset.store)
+    maker = TokenMaker(load_objective(str(run)).objective, backbone_of(settled(str(run))))
+    table = subjects.read(dataset.store)
     assert [one.facts["clip_id"] for one in found] == dataset.clip_ids[:2]
     for number, one in enumerate(found):
         sample = dataset.sample(number)

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from feature_pairs import TAPS, denoiser, pair, samples
 from mien import schema
-from mien.analysis.feature_files import FeatureConfig, _Pictures, draw_sample, draw_samples, facts_of, pictures_of
+from mien.analysis.compute import Task
+from mien.analysis.feature_files import FeatureConfig, _drawing, draw_samples, facts_of, pictures_of
 from mien.analysis.feature_numbers import measure
 from mien.analysis.feature_pair import CLEAN, Condition, Pair
 from mien.diffusion.schedule import CosineScheduleConfig
@@ -102,7 +102,7 @@ def sums(folder: Path, number: int) -> dict[str, str]:
 
 
 def test_an_image_alone_gives_the_same_pictures_again(drawn: Path, tmp_path: Path) -> None:
-    draw_sample(pair(), samples(2)[1], CONFIG.model_copy(update={"clean": False}), LocalStore(tmp_path))
+    draw_samples(pair(), samples(2)[1:], CONFIG.model_copy(update={"clean": False}), LocalStore(tmp_path))
     ours, theirs = sums(tmp_path, 1), sums(drawn, 1)
     assert len(ours) == 3
     assert ours.items() <= theirs.items()
@@ -110,7 +110,7 @@ def test_an_image_alone_gives_the_same_pictures_again(drawn: Path, tmp_path: Pat
 
 def test_another_model_changes_its_figures_and_no_input(drawn: Path, tmp_path: Path) -> None:
     changes = {"noisy": False, "layers": ("bottleneck",)}
-    draw_sample(pair(1, 3), samples(2)[1], CONFIG.model_copy(update=changes), LocalStore(tmp_path))
+    draw_samples(pair(1, 3), samples(2)[1:], CONFIG.model_copy(update=changes), LocalStore(tmp_path))
     ours, theirs = sums(tmp_path, 1), sums(drawn, 1)
     same = {name for name in ours if ours[name] == theirs[name]}
     assert same == {"sample_1/input_clean.png"}
@@ -129,23 +129,21 @@ class Weighing(LocalStore):
 
 
 def test_maps_of_a_condition_are_gone_when_the_next_is_drawn(tmp_path: Path) -> None:
-    both, weighed = pair(), []
-    for timesteps in ((100,), (100, 400)):
-        changes = {"timesteps": timesteps, "clean": False, "layers": ("bottleneck",)}
-        store = Weighing(tmp_path / str(len(timesteps)))
-        draw_sample(both, samples(1)[0], CONFIG.model_copy(update=changes), store)
+    config, store = CONFIG.model_copy(update={"layers": ("bottleneck",)}), Weighing(tmp_path)
+    work = _drawing(pair(), config, store)
+    weighed = []
+    for t in (100, 400):
+        work(Task("", (samples(1)[0], Condition(t, is_clean=False))))
         weighed.append(store.most_bytes)
     assert weighed[1] == weighed[0] > 2 * 64 * 8 * 8 * 4
 
 
-def test_every_tenth_picture_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_image_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="mien")
-    pictures = _Pictures(LocalStore(tmp_path), "sample_0", [f"{number}.png" for number in range(12)])
-    assert [pictures.put(Figure((1, 1))) for _ in range(12)][11] == "11.png"
-    assert [record.getMessage() for record in caplog.records] == [
-        "sample_0: 10 of 12 pictures",
-        "sample_0: 12 of 12 pictures",
-    ]
+    config, store = CONFIG.model_copy(update={"noisy": False, "layers": ("bottleneck",)}), LocalStore(tmp_path)
+    draw_samples(pair(), samples(1), config, store)
+    draw_samples(pair(), samples(2), config, store)
+    assert caplog.messages == ["drawn    sample_0", "resume   sample_0 is done", "drawn    sample_1"]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +168,7 @@ def test_without_an_image_there_is_one_error(tmp_path: Path) -> None:
 
 def test_a_timestep_too_many_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="timesteps: 1000 is not below 1000"):
-        draw_sample(pair(), samples(1)[0], CONFIG.model_copy(update={"timesteps": (1000,)}), LocalStore(tmp_path))
+        draw_samples(pair(), samples(1), CONFIG.model_copy(update={"timesteps": (1000,)}), LocalStore(tmp_path))
     assert not list(tmp_path.rglob("*.*"))
 
 
@@ -183,12 +181,20 @@ class Full(LocalStore):
         super().replace(name, data)
 
 
-def test_an_image_that_fails_leaves_no_numbers_and_no_hooks(tmp_path: Path) -> None:
+def test_an_image_that_fails_is_named_and_leaves_no_hooks(tmp_path: Path) -> None:
     both = pair()
-    with pytest.raises(NoSpace):
-        draw_sample(both, samples(1)[0], CONFIG, Full(tmp_path))
+    work = _drawing(both, CONFIG, Full(tmp_path))
+    with pytest.raises(NoSpace, match=r"sample_0/clean_t0 \(face\): .*no space left"):
+        work(Task("sample_0/clean_t0 (face)", (samples(1)[0], CLEAN)))
     assert [path.name for path in tmp_path.rglob("*.*") if path.is_file()] == ["input_clean.png"]
     assert not any(module._forward_hooks for network in both.networks for module in network.modules())
+
+
+def test_an_image_of_which_a_condition_failed_has_no_numbers(tmp_path: Path) -> None:
+    wrong = samples(2)[1]._replace(values=torch.zeros(3, 8, 8))
+    with pytest.raises(ConfigError, match=r"face_1\.png: has shape"):
+        draw_samples(pair(), [samples(1)[0], wrong], CONFIG, LocalStore(tmp_path))
+    assert [path.name for path in tmp_path.rglob("*.parquet")] == ["sample_0.parquet"]
 
 
 def test_facts_say_what_is_compared_and_that_schedules_differ() -> None:

@@ -17,6 +17,7 @@ from mien.datasets.frames import Values
 from mien.datasets.hdf5 import Hdf5Config
 from mien.errors import DatasetError
 from mien.features.recorded import backbone_of
+from mien.objectives.load import load_objective
 from mien.storage.local import LocalStore
 from sample_datasets import make_finished
 from training_runs import make_tokens
@@ -121,7 +122,7 @@ def test_tokens_of_a_run_are_those_of_its_model(tokens: Dataset, tmp_path: Path)
     rows = np.array([0, 3, 4])  # the second has no face
     found = reader.read(sample, rows)
     row = run.facts["subjects"]["rows"][sample.row["subject"]]
-    maker = TokenMaker(run.uri, "ema", backbone_of(run))
+    maker = TokenMaker(load_objective(run.uri).objective, backbone_of(run))
     assert np.isnan(found[1]).all()
     assert np.allclose(found[[0, 2]], maker.of_frames(sample.crops()[[0, 4]], row, 2))
     assert reader.about == "expression token (RANDOM weights of the backbone)"

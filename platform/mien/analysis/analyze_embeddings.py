@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from mien.analysis import clip_embeddings, embedding_analysis, embedding_steps, output
+from mien.analysis import clip_embeddings, embedding_analysis, embedding_sets, embedding_steps, output
 from mien.analysis.clip_embeddings import ClipEmbeddingsConfig
+from mien.analysis.compute import Compute, here
 from mien.analysis.embedding_analysis import INDEX, METRICS, SUMMARY, EmbeddingAnalysisConfig
 from mien.analysis.embedding_sets import Sets
 from mien.analysis.embedding_steps import Step
@@ -33,12 +34,13 @@ class EmbeddingsConfig(EmbeddingAnalysisConfig):
     """Where figures and numbers go, a folder or gs://."""
 
 
-def run(config: EmbeddingsConfig, *, fresh: bool = False) -> AnalysisReport:
+def run(config: EmbeddingsConfig, *, fresh: bool = False, compute: Compute = here) -> AnalysisReport:
     """Compare, judge and draw; nothing is written before all input is read and found to fit.
 
     Args:
         config: What is compared.
         fresh: Delete an earlier analysis first.
+        compute: Who embeds the crops of a dataset.
 
     Raises:
         ConfigError: Files, columns, widths, classes or options do not fit together; a dataset has no two texts.
@@ -49,20 +51,22 @@ def run(config: EmbeddingsConfig, *, fresh: bool = False) -> AnalysisReport:
     """
     config = _settled(config)
     if config.dataset:
-        return _of_dataset(config, fresh)
+        return _of_dataset(config, fresh, compute)
     sets = embedding_analysis.opened(config)
     return _written(sets, config, output.begin(config, config.output, _OWNED, fresh=fresh))
 
 
-def _of_dataset(config: EmbeddingsConfig, fresh: bool) -> AnalysisReport:
+def _of_dataset(config: EmbeddingsConfig, fresh: bool, compute: Compute) -> AnalysisReport:
     """Embed both modalities first; their file stays in the output."""
     if named := [name for name in ("embeddings", "visual", "text") if getattr(config, name)]:
         raise ConfigError(f"dataset and {named[0]}: give one of them")
     source = clip_embeddings.opened(config.dataset, config.clips)
     num_rows = min(len(source.tracks), config.num_rows or len(source.tracks))
-    embedding_analysis.require_fitting(config, num_rows, source.texts, bool(config.bridges))
+    bridges, _ = embedding_sets.open_bridges(config, source.reader.dim)
+    embedding_analysis.require_fitting(config, num_rows, source.texts, bridges)
+    embedding_sets.mean_rows(config, source.reader.dim)
     store = output.begin(config, config.output, _OWNED, fresh=fresh)
-    name = clip_embeddings.write(source, store)
+    name = clip_embeddings.write(source, store, compute)
     given = config.model_copy(update={"embeddings": f"{store.uri}/{name}"})
     if source.is_random:
         given = given.model_copy(update={figure: _stamped(getattr(given, figure)) for figure in _FIGURES})

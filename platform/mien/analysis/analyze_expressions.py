@@ -16,6 +16,7 @@ from mien.analysis import (
     variation,
 )
 from mien.analysis.candlestick import CandlestickConfig
+from mien.analysis.compute import Compute, Task, Work, here, named
 from mien.analysis.difference_map import DifferenceMapConfig
 from mien.analysis.expression_heatmap import ExpressionHeatmapConfig
 from mien.analysis.expression_sources import SourceConfig
@@ -28,7 +29,7 @@ from mien.analysis.target_prediction import Pair, TargetPredictionConfig
 from mien.config import Config
 from mien.errors import ConfigError
 from mien.log import logger
-from mien.storage.uri import Store
+from mien.storage.uri import open_store
 
 _OWNED = ("expression_", "synthetic_expression_")
 _NO_SOURCE = (
@@ -63,12 +64,13 @@ class ExpressionsConfig(Config):
     """Prediction minus target."""
 
 
-def run(config: ExpressionsConfig, *, fresh: bool = False) -> AnalysisReport:
+def run(config: ExpressionsConfig, *, fresh: bool = False, compute: Compute = here) -> AnalysisReport:
     """Draw every clip of the source; nothing is written before all of them are read and found to be sequences.
 
     Args:
         config: What is drawn of what.
         fresh: Delete an earlier analysis first.
+        compute: Who looks at the clips as a model does, and who draws them: a task for each.
 
     Raises:
         ConfigError: No source is given, or it lacks a clip or an array that is named.
@@ -82,12 +84,12 @@ def run(config: ExpressionsConfig, *, fresh: bool = False) -> AnalysisReport:
         raise ConfigError(_NO_SOURCE)
     source = config.source.settled()
     config = config.model_copy(update={"source": source})
-    clips = [*source.read()]
+    clips = [*(source.read(compute) if source.kind == "checkpoint" else source.read())]
     for one in clips:
         _require_drawable(one)
     store = output.begin(config, config.output, _OWNED, fresh=fresh)
-    prefix = "synthetic_" if source.kind == "synthetic" else ""
-    found = [_draw(store, one, config, prefix) for one in clips]
+    drawn = compute(_drawing, [config, store.uri], (Task(one.title, one) for one in clips))
+    found = [_seen(row, store.uri) for row in drawn]
     document = {"source": source.dump(), "clips": found}
     text = ["\n\n".join("\n".join(_told(one, row)) for one, row in zip(clips, found, strict=True))]
     return output.finish(store, document, text, found[0]["figures"][0])
@@ -100,22 +102,33 @@ def _require_drawable(one: Expressions) -> None:
         one.pair.frames()
 
 
-def _draw(store: Store, one: Expressions, config: ExpressionsConfig, prefix: str) -> dict[str, Any]:
-    """Draw one clip; its row of the result."""
-    figures = []
-    for name, figure, numbers in _figures(one, config, prefix):
-        style.save(store, name, figure, {**one.facts, **numbers})
-        figures.append(f"{name}.png")
-        logger.info("figure   %s/%s.png", store.uri, name)
-    stats = f"{prefix}expression_stats_{one.name}.txt"
-    store.replace(stats, f"{variation.text(one.values)}\n".encode())
-    found = variation.numbers(one.values)
-    for note in (*one.notes, *([found["warning"]] if found["warning"] else [])):
-        logger.warning("note     %s: %s", one.title, note)
-    said = {key: found[key] for key in ("given_shape", "num_frames", "num_dimensions", "variation", "warning")}
-    row = {"name": one.name, "title": one.title, **one.facts, "notes": [*one.notes], **said, "stats": stats}
-    difference = {"difference": _difference(one.pair)} if one.pair is not None else {}
-    return {**row, **difference, "figures": figures}
+def _drawing(config: ExpressionsConfig, place: str) -> Work[Expressions, dict[str, Any]]:
+    """From a clip to its row of the result; its figures are in the output then."""
+    store, prefix = open_store(place), "synthetic_" if config.source and config.source.kind == "synthetic" else ""
+
+    def draw(one: Expressions) -> dict[str, Any]:
+        figures = []
+        for name, figure, numbers in _figures(one, config, prefix):
+            style.save(store, name, figure, {**one.facts, **numbers})
+            figures.append(f"{name}.png")
+        stats = f"{prefix}expression_stats_{one.name}.txt"
+        store.replace(stats, f"{variation.text(one.values)}\n".encode())
+        found = variation.numbers(one.values)
+        said = {key: found[key] for key in ("given_shape", "num_frames", "num_dimensions", "variation", "warning")}
+        row = {"name": one.name, "title": one.title, **one.facts, "notes": [*one.notes], **said, "stats": stats}
+        difference = {"difference": _difference(one.pair)} if one.pair is not None else {}
+        return {**row, **difference, "figures": figures}
+
+    return named(draw)
+
+
+def _seen(row: dict[str, Any], place: str) -> dict[str, Any]:
+    """A row, after a person was told of it."""
+    for figure in row["figures"]:
+        logger.info("figure   %s/%s", place, figure)
+    for note in (*row["notes"], *([row["warning"]] if row["warning"] else [])):
+        logger.warning("note     %s: %s", row["title"], note)
+    return row
 
 
 def _figures(one: Expressions, config: ExpressionsConfig, prefix: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Literal
 
 from mien.analysis import feature_files, feature_images, feature_report, output
+from mien.analysis.compute import Compute, here
 from mien.analysis.feature_files import FeatureConfig
 from mien.analysis.feature_images import DataConfig
-from mien.analysis.feature_pair import Pair, Sample, open_pair
+from mien.analysis.feature_pair import Device, Pair, Sample, open_pair
 from mien.analysis.output import AnalysisReport
 from mien.config import differing_keys
 from mien.errors import ConfigError
@@ -33,18 +33,19 @@ class FeaturesConfig(FeatureConfig):
     """`ema`: averages over the steps, where the runs have them; `model`: as the last step left them."""
     data: DataConfig | None = None
     """Images that are shown; by default those that the baseline held out."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """`auto`: the GPU where there is one."""
     output: str = "feature_visualizations"
     """Where figures and numbers go, a folder or gs://."""
 
 
-def run(config: FeaturesConfig, *, fresh: bool = False) -> AnalysisReport:
+def run(config: FeaturesConfig, *, fresh: bool = False, compute: Compute = here) -> AnalysisReport:
     """Draw all figures, the contact sheets and the verdict; images whose figures are there already are passed over.
 
     Args:
         config: What is shown to what.
         fresh: Delete an earlier analysis first.
+        compute: Who runs the networks and draws.
 
     Raises:
         ConfigError: A checkpoint is not named, there is no image, or a timestep or layer is not one of the networks'.
@@ -61,7 +62,7 @@ def run(config: FeaturesConfig, *, fresh: bool = False) -> AnalysisReport:
     pair = open_pair(config.baseline, config.curriculum, config.weights, config.device)
     images = _tried(pair, feature_images.samples(data, pair.baseline.config.network.image_size_px), config)
     store = output.begin(config, config.output, _OWNED, fresh=fresh)
-    numbers = feature_files.draw_samples(pair, images, config, store)
+    numbers = feature_files.draw_samples(pair, images, config, store, compute)
     facts = feature_files.facts_of(pair, config)
     facts["notes"] = [*facts["notes"], *_notes(runs, len(numbers), config)]
     for note in facts["notes"]:

@@ -81,7 +81,7 @@ def shown(dataset: Dataset, config: ClipsConfig) -> Iterator[Shown]:
         ConfigError: A clip is not in the dataset; the nearest ids are offered.
         DatasetError: No clip, or one that is named, shows a face.
     """
-    return (_frames(sample, config.max_frames) for sample in chosen(dataset, config))
+    return (frames_of(sample, config) for sample in chosen(dataset, config))
 
 
 def chosen(dataset: Dataset, config: ClipsConfig) -> list[Sample]:
@@ -112,13 +112,18 @@ def nearest(wanted: str, known: Iterable[str]) -> list[str]:
     return heapq.nlargest(_NUM_OFFERED, known, key=num_alike)
 
 
-def _frames(sample: Sample, max_frames: int) -> Shown:
+def frames_of(sample: Sample, config: ClipsConfig) -> Shown:
+    """Those of a clip that are shown.
+
+    Raises:
+        DatasetError: None shows a face, or the shard is damaged.
+    """
     rows = np.flatnonzero(np.asarray(sample["face"]) != schema.FACE_NONE)
     if not len(rows):
         raise DatasetError(f"clip {sample.clip_id}: shows no face in any frame; choose another clip")
     notes = [f"{len(sample) - len(rows)} of {len(sample)} frames show no face and are left out"]
     notes = notes if len(rows) < len(sample) else []
-    if len(rows) > max_frames:
-        notes.append(f"the first {max_frames} of {len(rows)} frames with a face are shown (source.max_frames)")
-        rows = rows[:max_frames]
+    if len(rows) > config.max_frames:
+        notes.append(f"the first {config.max_frames} of {len(rows)} frames with a face are shown (source.max_frames)")
+        rows = rows[: config.max_frames]
     return Shown(sample, rows, np.asarray(sample["time_s"])[rows], tuple(notes))

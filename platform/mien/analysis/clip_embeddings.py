@@ -6,12 +6,13 @@ clip, or what the transcript says there; each of these is one text.
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from mien import schema
+from mien.analysis.compute import Compute, Task, Work, here, named
 from mien.analysis.dataset_tracks import TracksConfig
 from mien.analysis.feature_sheets import spread
 from mien.datasets.dataset import Dataset, Sample, open_dataset
@@ -24,9 +25,6 @@ from mien.features.clip_vit import ClipVitConfig
 from mien.features.clip_vit_text import ClipVitTextConfig, ResolvedText, TextTower
 from mien.log import logger
 from mien.storage.uri import Store
-
-if TYPE_CHECKING:
-    from mien.features.extractor import Extractor
 
 NAME = "embeddings"
 VISUAL, TEXT = "visual", "text"
@@ -85,6 +83,18 @@ class Source:
         """Whether the networks were never trained."""
         return self.config.features.weights == "random"
 
+    def looking(self) -> "Looking":
+        """What it takes to look at its tracks.
+
+        Raises:
+            AssetError: The files of CLIP cannot be read.
+        """
+        made_by = self.dataset.record.get("models", {}).get("feature", {})
+        is_there = not recorded.differing(made_by, self.images)
+        images, weights = (None, b"") if is_there else (self.images, self.images.read_weights())
+        projection = clip_vit_text.visual_projection(self.images, self.reader.dim)
+        return Looking(self.dataset.uri, self.config.num_frames, projection, images, weights)
+
     def about(self) -> dict[str, Any]:
         """What decides the embeddings, as plain values."""
         return {
@@ -122,8 +132,13 @@ def opened(place: str, config: ClipEmbeddingsConfig) -> Source:
     return Source(dataset, config, tracks, tuple(known), len(chosen) - len(tracks), images, reader)
 
 
-def write(source: Source, store: Store) -> str:
+def write(source: Source, store: Store, compute: Compute = here) -> str:
     """Write the rows of both modalities; the same call takes up what an earlier one left. Gives the file's name.
+
+    Args:
+        source: What is embedded.
+        store: Where the file lies.
+        compute: Who looks at the crops, a task for each track that is not there yet.
 
     Raises:
         DatasetError: The dataset is damaged, or none of its tracks shows a face.
@@ -134,16 +149,15 @@ def write(source: Source, store: Store) -> str:
     file = EmbeddingFile(store, NAME, source.about())
     if TEXT not in file.done:
         _add_texts(file, source)
-    embed, told = _Visual(source), time.monotonic()
-    for place, number in enumerate(source.tracks):
+    left = [number for number in source.tracks if _name(source.dataset.sample(number)) not in file.done]
+    arguments = [source.looking()] if left else []
+    tasks = (Task(f"clip {_name(source.dataset.sample(number))}", number) for number in left)
+    told = time.monotonic()
+    for place, (number, vector) in enumerate(zip(left, compute(_visual, arguments, tasks), strict=True)):
         if time.monotonic() - told > _TELL_EVERY_S:
             told = time.monotonic()
-            logger.info("tracks   %d of %d", place, len(source.tracks))
-        sample = source.dataset.sample(number)
-        name = _name(sample)
-        if name not in file.done:
-            _add_track(file, embed, sample, source.config)
-            file.end_item(name)
+            logger.info("tracks   %d of %d", place, len(left))
+        _add_track(file, source.dataset.sample(number), vector, source.config)
     if not file.items_of(VISUAL):
         raise DatasetError(f"{source.dataset.uri}: none of {len(source.tracks)} face tracks shows a face")
     return file.finish()
@@ -167,40 +181,47 @@ def _add_texts(file: EmbeddingFile, source: Source) -> None:
     file.end_item(TEXT)
 
 
-def _add_track(file: EmbeddingFile, embed: "_Visual", sample: Sample, config: ClipEmbeddingsConfig) -> None:
+def _add_track(file: EmbeddingFile, sample: Sample, vector: Floats | None, config: ClipEmbeddingsConfig) -> None:
     """One row, or a failure that says why there is none."""
     name, group = _name(sample), str(sample.row[_GROUPS[config.independent]] or sample.row["source_uri"])
-    rows = np.flatnonzero(np.asarray(sample["face"]) != schema.FACE_NONE)
-    if not len(rows):
-        return file.fail(name, DatasetError("shows no face in any frame"))
-    return file.add(
-        group, VISUAL, embed(sample, spread(rows.tolist(), config.num_frames)), [name], [_text(sample, config)]
-    )
+    if vector is None:
+        file.fail(name, DatasetError("shows no face in any frame"))
+    else:
+        file.add(group, VISUAL, vector[None], [name], [_text(sample, config)])
+    file.end_item(name)
 
 
-class _Visual:
-    """Frames of a track to one vector in the shared space."""
+class Looking(NamedTuple):
+    """What it takes to look at tracks."""
 
-    def __init__(self, source: Source) -> None:
-        self._dataset, self._projection = (
-            source.dataset,
-            clip_vit_text.visual_projection(source.images, source.reader.dim),
-        )
-        made_by = source.dataset.record.get("models", {}).get("feature", {})
-        is_there = not recorded.differing(made_by, source.images)
-        self._extractor: Extractor | None = None if is_there else registry.build(source.images)
+    dataset: str
+    num_frames: int
+    """Crops of each."""
+    projection: np.ndarray
+    """From a class token to the shared space [d, hidden]."""
+    images: Resolved | None
+    """CLIP; None where the dataset has its class tokens."""
+    weights: bytes
+    """Its file."""
 
-    def __call__(self, sample: Sample, rows: list[int]) -> Floats:
-        """[1, d]."""
-        projected = self._classes(sample, rows).astype(np.float64) @ self._projection.T
+
+def _visual(looking: Looking) -> Work[int, Floats | None]:
+    """From a track to its vector in the shared space [d]; None where it shows no face."""
+    dataset = open_dataset(looking.dataset)
+    extractor = looking.images and registry.build(looking.images, looking.weights)
+
+    def look(number: int) -> Floats | None:
+        sample = dataset.sample(number)
+        faces = np.flatnonzero(np.asarray(sample["face"]) != schema.FACE_NONE)
+        if not len(faces):
+            return None
+        rows = spread(faces.tolist(), looking.num_frames)
+        classes = extractor(sample.crops(rows)) if extractor else np.asarray(sample["feature"])[rows]
+        projected = classes.astype(np.float64) @ looking.projection.T
         unit = projected / np.linalg.norm(projected, axis=1, keepdims=True)
-        return np.asarray(unit.mean(0, keepdims=True))
+        return np.asarray(unit.mean(0))
 
-    def _classes(self, sample: Sample, rows: list[int]) -> np.ndarray:
-        """Class tokens [n, hidden]: those of the dataset, where this network made them."""
-        if self._extractor is None:
-            return np.asarray(sample["feature"])[rows]
-        return self._extractor(sample.crops(rows))
+    return named(look)
 
 
 def _name(sample: Sample) -> str:

@@ -11,7 +11,7 @@ from mien.features.recorded import differing
 from mien.features.registry import Resolved
 from mien.log import logger
 from mien.objectives.face_id import FaceId
-from mien.objectives.load import Weights, load_objective
+from mien.objectives.objective import Objective
 from mien.objectives.prediction import Prediction
 
 
@@ -27,21 +27,19 @@ class Foretold(NamedTuple):
 class TokenMaker:
     """Model and backbone in memory, on the GPU if there is one."""
 
-    def __init__(self, checkpoint: str, weights: Weights, backbone: Resolved, file: bytes | None = None) -> None:
-        """Load both networks.
+    def __init__(self, objective: Objective, backbone: Resolved, file: bytes | None = None) -> None:
+        """Load the backbone.
 
         Args:
-            checkpoint: Of a run of joint, prediction or face_id.
-            weights: Which of them.
+            objective: Of joint, prediction or face_id, as it was trained.
             backbone: The frozen network that made the tokens of the run.
             file: Its weights, where this machine does not see them.
 
         Raises:
-            CheckpointError: It cannot be read.
             AssetError: The weights of the backbone cannot be had.
         """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.objective = load_objective(checkpoint, weights).objective.to(self.device)
+        self.objective = objective.to(self.device)
         self._is_told_who = not isinstance(self.objective, FaceId)
         self._model = self.objective.get_submodule("expression_transformer" if self._is_told_who else "face_id_model")
         self._backbone = Network(backbone, file)

@@ -30,7 +30,7 @@ from mien.analysis.embedding_classes import ClassFigureConfig
 from mien.analysis.embedding_distribution import DistributionConfig
 from mien.analysis.embedding_effect import EffectConfig
 from mien.analysis.embedding_map import Points, TsneConfig
-from mien.analysis.embedding_sets import Sets, SetsConfig, open_sets, read_after
+from mien.analysis.embedding_sets import Bridge, Sets, SetsConfig, open_sets, read_after
 from mien.analysis.embedding_sweep import Point, SweepConfig
 from mien.diffusion.bridge import BridgeConfig
 from mien.errors import ConfigError
@@ -125,11 +125,9 @@ def opened(config: EmbeddingAnalysisConfig) -> Sets:
         StorageError: A file cannot be read.
     """
     sets = open_sets(config)
-    require_fitting(config, len(sets.visual.names), sets.text.names, bool(sets.bridges))
+    require_fitting(config, len(sets.visual.names), sets.text.names, sets.bridges)
     if config.after:
         read_after(config, sets.visual)
-    if sets.bridges and config.sweep.start_steps:
-        _ways(config, sets)
     logger.info("rows: %d, texts: %d, bridges: %d", len(sets.visual.names), len(sets.text.names), len(sets.bridges))
     return sets
 
@@ -151,16 +149,20 @@ def write(sets: Sets, config: EmbeddingAnalysisConfig, store: Store) -> Analysis
     return replace(found, files=tuple(files))
 
 
-def require_fitting(config: EmbeddingAnalysisConfig, num_rows: int, texts: Sequence[str], is_bridged: bool) -> None:
-    """Refuse a perplexity and classes that so many rows, and these texts, cannot have.
+def require_fitting(
+    config: EmbeddingAnalysisConfig, num_rows: int, texts: Sequence[str], bridges: Sequence[Bridge]
+) -> None:
+    """Refuse a perplexity, classes and ways that so many rows, these texts and these bridges cannot have.
 
     Raises:
         ConfigError: They do not fit.
     """
     config.classes.require_known(texts)
     if not config.tsne.is_skipped:
-        num = (1 + (is_bridged or bool(config.after))) * min(num_rows, config.tsne.samples)
+        num = (1 + (bool(bridges) or bool(config.after))) * min(num_rows, config.tsne.samples)
         embedding_map.require_points(num + min(len(texts), config.tsne.samples), config.tsne)
+    if bridges and config.sweep.start_steps:
+        _ways(config, bridges[0])
 
 
 def _measured(config: EmbeddingAnalysisConfig, sets: Sets) -> Analysis:
@@ -209,7 +211,7 @@ def _after(config: EmbeddingAnalysisConfig, sets: Sets) -> dict[str, Floats]:
 def _sweep(config: EmbeddingAnalysisConfig, sets: Sets) -> list[Point]:
     if not sets.bridges or not config.sweep.start_steps:
         return []
-    first, num, tried = sets.bridges[0], len(sets.visual.names), _ways(config, sets)
+    first, num, tried = sets.bridges[0], len(sets.visual.names), _ways(config, sets.bridges[0])
     some = np.unique(np.linspace(0, num - 1, min(num, config.sweep.num_rows)).astype(int))
     scene = Scene(sets.scene.text, sets.scene.answer[some], sets.scene.group[some])
     logger.info("sweep: %d ways, %d rows", len(tried), len(some))
@@ -217,13 +219,13 @@ def _sweep(config: EmbeddingAnalysisConfig, sets: Sets) -> list[Point]:
     return embedding_sweep.sweep(sets.visual.values[some], scene, tried, lead, config.alignment, config.verdict)
 
 
-def _ways(config: EmbeddingAnalysisConfig, sets: Sets) -> list[BridgeConfig]:
+def _ways(config: EmbeddingAnalysisConfig, first: Bridge) -> list[BridgeConfig]:
     """Of the first bridge, at least one."""
-    own = sets.bridges[0].objective.config
+    own = first.objective.config
     tried = [*embedding_sweep.ways(config.sweep, own.bridge, own.schedule.num_steps)]
     if not tried:
-        name, num = sets.bridges[0].name, own.schedule.num_steps
-        raise ConfigError(f"sweep: no start step is between num_steps and {num}, the noise levels of {name}")
+        num = own.schedule.num_steps
+        raise ConfigError(f"sweep: no start step is between num_steps and {num}, the noise levels of {first.name}")
     return tried
 
 

@@ -116,19 +116,42 @@ def open_sets(config: SetsConfig) -> Sets:
             "embed both by one model, or project one of them first"
         )
     scene, notes = _scene(visual, text)
-    mean = read_rows(config.mean_of, config.visual_columns, "ignored").values if config.mean_of else visual.values
-    if mean.shape[1] != text.values.shape[1]:
-        raise ConfigError(f"mean_of={config.mean_of}: has {mean.shape[1]} dimensions, the rows {text.values.shape[1]}")
-    source_mean = bridge.normalise(torch.from_numpy(mean), None, 1.0).mean(0)
-    bridges = []
-    for number, place in enumerate(config.bridges, start=1):
-        found = _bridge(f"bridge {number}" if len(config.bridges) > 1 else "bridge", place, config, len(source_mean))
-        if isinstance(found, str):
-            notes.append(found)
-            logger.warning(found)
-        else:
-            bridges.append(found)
-    return Sets(visual, text, scene, source_mean, tuple(bridges), tuple(notes), config.batch)
+    dim = text.values.shape[1]
+    mean = mean_rows(config, dim)
+    source_mean = bridge.normalise(torch.from_numpy(visual.values if mean is None else mean), None, 1.0).mean(0)
+    bridges, absent = open_bridges(config, dim)
+    for note in absent:
+        logger.warning(note)
+    return Sets(visual, text, scene, source_mean, tuple(bridges), (*notes, *absent), config.batch)
+
+
+def open_bridges(config: SetsConfig, embed_dim: int) -> tuple[list[Bridge], list[str]]:
+    """All bridges of a width that can be read, and why the others cannot.
+
+    Raises:
+        ConfigError: One is no bridge, or of another width.
+    """
+    several = len(config.bridges) > 1
+    found = [
+        _bridge(f"bridge {number}" if several else "bridge", place, config, embed_dim)
+        for number, place in enumerate(config.bridges, start=1)
+    ]
+    return [one for one in found if isinstance(one, Bridge)], [one for one in found if isinstance(one, str)]
+
+
+def mean_rows(config: SetsConfig, embed_dim: int) -> Floats | None:
+    """Rows whose mean is taken away before a bridge; None: those that are led.
+
+    Raises:
+        ConfigError: They are of another width.
+        DatasetError: The file is damaged.
+    """
+    if not config.mean_of:
+        return None
+    rows = read_rows(config.mean_of, config.visual_columns, "ignored").values
+    if rows.shape[1] != embed_dim:
+        raise ConfigError(f"mean_of={config.mean_of}: has {rows.shape[1]} dimensions, the rows {embed_dim}")
+    return rows
 
 
 def read_after(config: SetsConfig, visual: EmbeddingRows) -> Floats:

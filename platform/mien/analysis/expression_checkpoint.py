@@ -2,19 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mien.analysis.clip_choice import ClipsConfig, opened, shown
+from mien.analysis.clip_choice import ClipsConfig, chosen, frames_of, opened
 from mien.analysis.clip_tokens import TokenMaker, has_tokens
+from mien.analysis.compute import Compute, Task, Work, here, named
 from mien.analysis.expressions import Expressions, of_clip
 from mien.analysis.target_prediction import Pair
+from mien.datasets.dataset import Sample
 from mien.datasets.subjects import Subjects
 from mien.errors import CheckpointError
 from mien.features.recorded import backbone_of
+from mien.features.registry import Resolved
 from mien.models import checkpoint, seed_checkpoint
 from mien.models.checkpoint import Checkpoint
-from mien.objectives.load import Weights
+from mien.objectives.load import Weights, load_objective
+from mien.objectives.objective import Objective
 from mien.storage.uri import canonical, open_store
 
 _OF_FACES = ("joint", "prediction", "face_id")
@@ -41,7 +46,26 @@ def dataset_of(found: Checkpoint) -> str:
     return str((found.facts.get("config") or {}).get("dataset") or "")
 
 
-def applied(place: str, weights: Weights, batch: int, clips: ClipsConfig) -> Iterator[Expressions]:
+class Looking(NamedTuple):
+    """What it takes to look at clips as a model does."""
+
+    clips: ClipsConfig
+    batch: int
+    """Frames of a forward pass."""
+    objective: Objective
+    table: Subjects
+    backbone: Resolved
+    weights: bytes
+    """File of the backbone."""
+    is_stored: bool
+    """The dataset has the patch tokens."""
+    facts: dict[str, Any]
+    """Of the checkpoint."""
+
+
+def applied(
+    place: str, weights: Weights, batch: int, clips: ClipsConfig, compute: Compute = here
+) -> Iterator[Expressions]:
     """Tokens of the chosen clips, as the model knows each subject; of a predictor, what it foretells beside them.
 
     Args:
@@ -49,6 +73,7 @@ def applied(place: str, weights: Weights, batch: int, clips: ClipsConfig) -> Ite
         weights: Which of its weights.
         batch: Frames of a forward pass.
         clips: Which ones.
+        compute: Who looks at them, a task for each.
 
     Raises:
         CheckpointError: It cannot be read, or its tokens are no numbers.
@@ -57,22 +82,42 @@ def applied(place: str, weights: Weights, batch: int, clips: ClipsConfig) -> Ite
         PreflightError: The frozen network of the run cannot be had.
     """
     found, dataset = settled(place), opened(clips)
+    tasks = [Task(f"clip {sample.clip_id}", sample.row) for sample in chosen(dataset, clips)]
     backbone = backbone_of(found)
-    table = Subjects.parse(found.facts.get("subjects"), found.uri)
-    is_random = backbone.config.weights == "random"
+    looking = Looking(
+        clips=clips,
+        batch=batch,
+        objective=load_objective(found.uri, weights).objective,
+        table=Subjects.parse(found.facts.get("subjects"), found.uri),
+        backbone=backbone,
+        weights=backbone.read_weights(),
+        is_stored=has_tokens(dataset, backbone),
+        facts={"checkpoint": found.uri, "step": found.step, "objective": found.facts["objective"]["kind"]},
+    )
+    return compute(_expressions, [looking], tasks)
+
+
+def _expressions(looking: Looking) -> Work[dict[str, Any], Expressions]:
+    """From a row of the index to the tokens of its frames."""
+    dataset = opened(looking.clips)
+    maker = TokenMaker(looking.objective, looking.backbone, looking.weights)
+    is_random = looking.backbone.config.weights == "random"
     notes = ["RANDOM weights of the backbone: these tokens tell nothing"] if is_random else []
-    is_stored, maker = has_tokens(dataset, backbone), TokenMaker(found.uri, weights, backbone)
-    for one in shown(dataset, clips):
-        frames = np.asarray(one.sample["feature"]) if is_stored else one.sample.crops()
-        tokens = maker.of_frames(frames[one.rows], table.row(one.sample.row["subject"] or ""), batch)
+
+    def look(row: dict[str, Any]) -> Expressions:
+        one = frames_of(Sample(dataset, row), looking.clips)
+        frames = np.asarray(one.sample["feature"]) if looking.is_stored else one.sample.crops()
+        tokens = maker.of_frames(frames[one.rows], looking.table.row(row["subject"] or ""), looking.batch)
         if not np.isfinite(tokens).all():
+            place = looking.facts["checkpoint"]
             raise CheckpointError(f"{place}: its tokens are no numbers (clip {one.clip_id}); take an earlier one")
         foretold = maker.foretold(tokens)
         pair = Pair(*foretold) if foretold else None
-        made = of_clip(one, tokens, one.name_in("checkpoint", clips), "expression tokens", pair)
-        facts = {"checkpoint": found.uri, "step": found.step, "objective": found.facts["objective"]["kind"]}
-        facts |= {"rows_of_prediction": one.rows[1 : 1 + len(foretold.target)].tolist()} if foretold else {}
-        yield replace(made, facts={**facts, **made.facts}, notes=(*notes, *made.notes))
+        made = of_clip(one, tokens, one.name_in("checkpoint", looking.clips), "expression tokens", pair)
+        more = {"rows_of_prediction": one.rows[1 : 1 + len(foretold.target)].tolist()} if foretold else {}
+        return replace(made, facts={**looking.facts, **more, **made.facts}, notes=(*notes, *made.notes))
+
+    return named(look)
 
 
 def stored(place: str) -> Expressions:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mien.analysis import synthetic
 from mien.analysis.clip_choice import ClipsConfig, Shown, opened, shown
+from mien.analysis.compute import Compute, here
 from mien.analysis.expressions import Expressions, of_clip
 from mien.analysis.synthetic import SyntheticConfig
 from mien.analysis.target_prediction import Pair
@@ -96,8 +97,11 @@ class CheckpointSourceConfig(ClipsConfig):
         dataset = self.dataset or expression_checkpoint.dataset_of(found)
         return self.model_copy(update={"checkpoint": found.uri, "dataset": dataset})
 
-    def read(self) -> Iterator[Expressions]:
+    def read(self, compute: Compute = here) -> Iterator[Expressions]:
         """Every chosen clip; or the expressions that a .pt holds.
+
+        Args:
+            compute: Who looks at the clips.
 
         Raises:
             ConfigError: A clip is not in the dataset.
@@ -109,7 +113,7 @@ class CheckpointSourceConfig(ClipsConfig):
 
         if self.is_stored:
             return iter([expression_checkpoint.stored(self.checkpoint)])
-        return expression_checkpoint.applied(self.checkpoint, self.weights, self.batch, self)
+        return expression_checkpoint.applied(self.checkpoint, self.weights, self.batch, self, compute)
 
 
 class FileSourceConfig(Config):

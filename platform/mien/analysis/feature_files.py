@@ -1,4 +1,4 @@
-"""Feature maps of two denoisers as files; one image is one piece of work, and no maps outlive the pass they are of.
+"""Feature maps of two denoisers as files; an image under a condition is one piece of work, and no maps outlive it.
 
 sample_<i>/input_clean.png, input_noisy_t<t>.png      what both models saw
 sample_<i>/clean_t0/<layer>.png, noisy_t<t>/…          maps of both models side by side
@@ -10,16 +10,15 @@ import io
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
 from mien import schema
 from mien.analysis import feature_grid
+from mien.analysis.compute import Compute, Task, Work, here, named
 from mien.analysis.feature_capture import Located
 from mien.analysis.feature_consistency import ConsistencyConfig
 from mien.analysis.feature_grid import GridConfig, Grids, InputImage
@@ -30,7 +29,7 @@ from mien.config import Config
 from mien.datasets.tables import rows_to_table, table_schema, table_writer
 from mien.errors import ConfigError
 from mien.log import logger
-from mien.storage.uri import Store
+from mien.storage.uri import Store, open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +37,10 @@ if TYPE_CHECKING:
 ACTIVATIONS = "activations/"
 SIDES = ("baseline", "curriculum")
 
+Rows = list[dict[str, Any]]
+"""Numbers behind the figures of an image under a condition: one for each layer and side."""
+
 _DPI = 150
-_TELL_EVERY = 10
-"""Pictures between two lines of the log."""
 
 
 class FeatureConfig(Config):
@@ -84,21 +84,6 @@ class FeatureConfig(Config):
         return (*([CLEAN] if self.clean else []), *noisy)
 
 
-class _Pictures:
-    """Writes PNGs under their names, one after the other, and tells every tenth."""
-
-    def __init__(self, store: Store, label: str, names: Sequence[str]) -> None:
-        self._store, self._label, self._names, self._num = store, label, names, 0
-
-    def put(self, figure: "Figure") -> str:
-        name = self._names[self._num]
-        self._store.replace(name, png_of(figure))
-        self._num += 1
-        if self._num % _TELL_EVERY == 0 or self._num == len(self._names):
-            logger.info("%s: %d of %d pictures", self._label, self._num, len(self._names))
-        return name
-
-
 def png_of(figure: "Figure") -> bytes:
     """A figure as PNG, cut to what it shows."""
     data = io.BytesIO()
@@ -121,46 +106,69 @@ def _rows_of(number: int) -> str:
     return f"{ACTIVATIONS}sample_{number}.parquet"
 
 
-def draw_samples(pair: Pair, samples: Iterable[Sample], config: FeatureConfig, store: Store) -> list[int]:
+def draw_samples(
+    pair: Pair, samples: Iterable[Sample], config: FeatureConfig, store: Store, compute: Compute = here
+) -> list[int]:
     """Figures and numbers of the first `num_samples` images, but of those that are there; gives the numbers of all.
+
+    Args:
+        pair: The two models.
+        samples: Images, taken as they are needed.
+        config: What is drawn of them.
+        store: Where it goes.
+        compute: Who runs the networks and draws: a task for each image under each condition.
 
     Raises:
         ConfigError: There is no image, or an image, a timestep or a layer is not one of the networks'.
         CheckpointError: A model puts out values that are no numbers.
         StorageError: A file cannot be written.
     """
-    numbers, there = [], {entry.name for entry in store.list(ACTIVATIONS)}
-    for sample in islice(samples, config.num_samples):
-        if _rows_of(sample.number) in there:
-            logger.info("resume   sample_%d is done", sample.number)
-        else:
-            draw_sample(pair, sample, config, store)
-        numbers.append(sample.number)
+    pair.require_timesteps(one.t for one in config.conditions)
+    numbers = list[int]()
+    drawn = compute(drawing, [pair, config, store.uri], _tasks(samples, config, store, numbers))
+    while rows := [*islice(drawn, len(config.conditions))]:
+        _write_rows(store, rows)
+        logger.info("drawn    sample_%d", rows[0][0]["sample"])
     if not numbers:
         raise ConfigError("num_samples: there is no held-out image to show; give another split or dataset")
     return numbers
 
 
-def draw_sample(pair: Pair, sample: Sample, config: FeatureConfig, store: Store) -> None:
-    """Figures and numbers of one image: one pass of each network for each condition. Raises as `draw_samples`."""
-    located, folder = pair.located(config.layers), f"sample_{sample.number}"
-    names = pictures_of(sample.number, config, [one.name for one in located])
-    pair.require_timesteps(one.t for one in config.conditions)
-    pictures = _Pictures(store, folder, names)
-    with pair.reading(config.layers) as read, _rows(store, _rows_of(sample.number)) as write:
+def _tasks(
+    samples: Iterable[Sample], config: FeatureConfig, store: Store, numbers: list[int]
+) -> Iterator[Task[tuple[Sample, Condition]]]:
+    """Of each image that is not done one for each condition; `numbers` takes those of all images."""
+    there = {entry.name for entry in store.list(ACTIVATIONS)}
+    for sample in islice(samples, config.num_samples):
+        numbers.append(sample.number)
+        if _rows_of(sample.number) in there:
+            logger.info("resume   sample_%d is done", sample.number)
+            continue
         for condition in config.conditions:
-            given = pair.input_of(sample, condition, config.seed)
-            title = f"{condition.title} (Sample {sample.number})"
-            image = InputImage(title, given.x[0].numpy())
-            pictures.put(feature_grid.draw_input(image))
-            write(_draw_layers(read(given), located, (sample, condition, config), pictures))
+            yield Task(f"sample_{sample.number}/{condition.name} ({sample.name})", (sample, condition))
+
+
+def drawing(pair: Pair, config: FeatureConfig, place: str) -> Work[tuple[Sample, Condition], Rows]:
+    """From an image under a condition to the numbers behind its figures, which are in the output then."""
+    return _drawing(pair.moved(), config, open_store(place))
+
+
+def _drawing(pair: Pair, config: FeatureConfig, store: Store) -> Work[tuple[Sample, Condition], Rows]:
+    """One pass of each network for each task."""
+
+    def draw(of: tuple[Sample, Condition]) -> Rows:
+        sample, condition = of
+        given = pair.input_of(sample, condition, config.seed)
+        image = InputImage(f"{condition.title} (Sample {sample.number})", given.x[0].numpy())
+        store.replace(f"sample_{sample.number}/{condition.input_name}", png_of(feature_grid.draw_input(image)))
+        with pair.reading(config.layers) as read:
+            return [*_draw_layers(read(given), pair.located(config.layers), (sample, condition, config), store)]
+
+    return named(draw)
 
 
 def _draw_layers(
-    maps: tuple[Maps, Maps],
-    located: Sequence[Located],
-    of: tuple[Sample, Condition, FeatureConfig],
-    pictures: _Pictures,
+    maps: tuple[Maps, Maps], located: Sequence[Located], of: tuple[Sample, Condition, FeatureConfig], store: Store
 ) -> Iterator[dict[str, Any]]:
     """Draw every layer; one row for each model."""
     sample, condition, config = of
@@ -168,7 +176,8 @@ def _draw_layers(
         both = maps[0][layer.name], maps[1][layer.name]
         title = f"{layer.name} | {condition.name} | Sample {sample.number}"
         data = feature_grid.grids(title, config.names, both, config.grid)
-        figure = pictures.put(feature_grid.draw(data, config.grid))
+        figure = f"sample_{sample.number}/{condition.name}/{layer.name}.png"
+        store.replace(figure, png_of(feature_grid.draw(data, config.grid)))
         about = {"sample": sample.number, "image": sample.name, "condition": condition.name, "t": condition.t}
         about |= {"layer": layer.name, "module": layer.path, "figure": figure}
         for number, side in enumerate(SIDES):
@@ -190,14 +199,15 @@ def _row(maps: Any, data: Grids, number: int) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _rows(store: Store, name: str) -> Iterator[Any]:
-    """Within: a function that appends rows to a table, which appears when all are there."""
-    scratch = store.scratch()
+def _write_rows(store: Store, conditions: Iterable[Rows]) -> None:
+    """The table of an image, which appears when all its figures are there."""
+    scratch, name = store.scratch(), ""
     try:
-        path = scratch / Path(name).name
+        path = scratch / "rows.parquet"
         with table_writer(path, table_schema(schema.ACTIVATIONS)) as writer:
-            yield lambda rows: writer.write_table(rows_to_table(rows, schema.ACTIVATIONS))
+            for rows in conditions:
+                name = _rows_of(rows[0]["sample"])
+                writer.write_table(rows_to_table(rows, schema.ACTIVATIONS))
         store.replace_file(path, name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from mien.objectives.load import Weights, load_objective
 
 Maps = dict[str, Float[Tensor, "c h w"]]
 """By layer, float32 on the CPU."""
+Device = Literal["auto", "cpu", "cuda"]
 ReadPair = Callable[["Input"], tuple[Maps, Maps]]
 
 _NOT_OF_THE_ARCHITECTURE = {"dropout"}
@@ -84,6 +85,8 @@ class Pair:
     """What messages call them."""
     facts: tuple[dict[str, Any], ...] = ()
     """Of each: checkpoint, step and weights."""
+    device: Device = "cpu"
+    """Where they run when they are moved; `auto` is the GPU where there is one."""
 
     def __post_init__(self) -> None:
         first, second = (_architecture(model) for model in (self.baseline, self.curriculum))
@@ -98,6 +101,19 @@ class Pair:
     def networks(self) -> tuple[nn.Module, nn.Module]:
         """Baseline first."""
         return self.baseline.network, self.curriculum.network
+
+    def moved(self) -> "Pair":
+        """This pair, on its device in this process.
+
+        Raises:
+            ConfigError: There is no GPU.
+        """
+        on = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        if on == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device: cuda is asked for, and there is no GPU (over Ray: workers.analyze.num_gpus=1)")
+        for model in (self.baseline, self.curriculum):
+            model.to(on)
+        return self
 
     def located(self, layers: Sequence[str]) -> list[Located]:
         """The modules that are read: the taps of the network if none is named.
@@ -156,29 +172,28 @@ class Pair:
             yield read
 
 
-def open_pair(baseline: str, curriculum: str, weights: Weights = "ema", device: str = "auto") -> Pair:
-    """Two runs of `mien train`, or two of their checkpoints.
+def open_pair(baseline: str, curriculum: str, weights: Weights = "ema", device: Device = "auto") -> Pair:
+    """Two runs of `mien train`, or two of their checkpoints, on the CPU until they are moved.
 
     Args:
         baseline: Left side.
         curriculum: Right side.
         weights: The averages, or the weights of the last step.
-        device: `auto` is the GPU where there is one.
+        device: Where they run when they are moved; `auto` is the GPU where there is one.
 
     Raises:
         CheckpointError: One cannot be read or is no denoiser, or they are of different architectures.
     """
-    on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     models, facts = list[Ddpm](), list[dict[str, Any]]()
     for place in (baseline, curriculum):
         loaded = load_objective(place, weights)
         if not isinstance(loaded.objective, Ddpm):
             kind = loaded.facts["objective"]["kind"]
             raise CheckpointError(f"{place}: is of the objective {kind}, which denoises no images; give a run of ddpm")
-        models.append(loaded.objective.to(on))
+        models.append(loaded.objective)
         used = weights if checkpoint.EMA in loaded.facts["files"] else checkpoint.MODEL
         facts.append({"checkpoint": place, "step": loaded.facts["step"], "weights": used})
-    return Pair(models[0], models[1], (baseline, curriculum), tuple(facts))
+    return Pair(models[0], models[1], (baseline, curriculum), tuple(facts), device)
 
 
 def _architecture(model: Ddpm) -> dict[str, Any]:

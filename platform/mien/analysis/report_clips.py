@@ -82,9 +82,11 @@ def of_run(found: Checkpoint, dataset: Dataset, config: ShownClipsConfig) -> Rea
     from mien.analysis.clip_tokens import TokenMaker, has_tokens
     from mien.datasets.subjects import Subjects
     from mien.features.recorded import backbone_of
+    from mien.objectives.load import load_objective
 
     backbone, table = backbone_of(found), Subjects.parse(found.facts.get("subjects"), found.uri)
-    is_stored, maker = has_tokens(dataset, backbone), TokenMaker(found.uri, config.weights, backbone)
+    objective = load_objective(found.uri, config.weights).objective
+    is_stored, maker = has_tokens(dataset, backbone), TokenMaker(objective, backbone)
 
     def read(sample: Sample, rows: Ints) -> Floats:
         has_face = np.asarray(sample["face"])[rows] != schema.FACE_NONE

@@ -14,7 +14,7 @@ from mien.errors import CheckpointError
 from mien.evaluation.image_scores import MIN_SIDE_PX, FrameScores, MeanImages, score_frames
 from mien.features.registry import Resolved
 from mien.objectives.expression import Joint
-from mien.objectives.load import Weights
+from mien.objectives.load import Weights, load_objective
 from mien.training.clip_tasks import NOBODY, ClipTask
 from mien.training.forward import images_of
 
@@ -67,7 +67,7 @@ class Embedder:
             DatasetError: There is none.
         """
         self._job, self._means = job, means
-        self._maker = TokenMaker(job.checkpoint, job.weights, job.backbone, weights)
+        self._maker = TokenMaker(load_objective(job.checkpoint, job.weights).objective, job.backbone, weights)
         self._joint = self._maker.objective if isinstance(self._maker.objective, Joint) else None
         self._dataset = open_dataset(job.dataset)
 

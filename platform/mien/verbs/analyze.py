@@ -1,7 +1,8 @@
 """Verbs that end in figures and the numbers behind them.
 
 A kind of analysis is a command here, an entry in `CONFIGS`, and `mien.analysis.analyze_<kind>` with
-`run(config, fresh=…)`, which returns an `AnalysisReport`.
+`run(config, fresh=…)`, which returns an `AnalysisReport`. One that a Ray can share (`mien.verbs.spread`) also takes
+`compute=…`.
 """
 
 import json
@@ -18,6 +19,9 @@ analyze_app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(analyze_app, name="analyze")
+
+_SPREAD = ("embeddings", "expressions", "features")
+"""Kinds whose work may be large."""
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what is there and start over.")]
 
@@ -156,6 +160,9 @@ def _analyze(kind: str, words: list[str] | None, fresh: bool, as_json: bool) -> 
 
 def _analyzed(kind: str, config: Any, fresh: bool, as_json: bool) -> None:
     started = time.monotonic()
-    report = call(f"mien.analysis.analyze_{kind}:run", config, fresh=fresh)
+    if kind in _SPREAD:
+        report = call("mien.verbs.spread:run", kind, config, fresh=fresh)
+    else:
+        report = call(f"mien.analysis.analyze_{kind}:run", config, fresh=fresh)
     emit(report.to_json(), as_json, lambda: report.text)
     finish(started, report.path, report.following)

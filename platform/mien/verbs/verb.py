@@ -17,10 +17,10 @@ from mien.errors import ConfigError
 CONFIGS = {
     "analyze/capture": "mien.analysis.analyze_capture:CaptureRunConfig",
     "analyze/data": "mien.analysis.analyze_data:DataFiguresConfig",
-    "analyze/embeddings": "mien.analysis.analyze_embeddings:EmbeddingsConfig",
+    "analyze/embeddings": "mien.verbs.spread:EmbeddingsRunConfig",
     "analyze/evaluation": "mien.analysis.analyze_evaluation:EvaluationFiguresConfig",
-    "analyze/expressions": "mien.analysis.analyze_expressions:ExpressionsConfig",
-    "analyze/features": "mien.analysis.analyze_features:FeaturesConfig",
+    "analyze/expressions": "mien.verbs.spread:ExpressionsRunConfig",
+    "analyze/features": "mien.verbs.spread:FeaturesRunConfig",
     "analyze/report": "mien.analysis.analyze_report:ReportConfig",
     "analyze/training": "mien.analysis.analyze_training:TrainingFiguresConfig",
     "analyze/warp": "mien.analysis.analyze_warp:WarpConfig",

@@ -1,0 +1,89 @@
+"""Work over actors on a real Ray: in the order of the tasks, and what it raises reaches the caller as ours."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mien.errors import CheckpointError, MienError, PreflightError
+from mien.pipelines.cluster import ClusterConfig
+from mien.pipelines.pools import PoolConfig
+from mien.pipelines.spread import SpreadConfig, SpreadWorkersConfig, over_ray
+
+
+def config(**pool: Any) -> SpreadConfig:
+    workers = SpreadWorkersConfig(analyze=PoolConfig(**{"num_cpus": 0.5, "max_workers": 2, **pool}))
+    return SpreadConfig(compute="ray", workers=workers, cluster=ClusterConfig(address="local"))
+
+
+def shouting(suffix: str, bad: str) -> Callable[[str], tuple[str, int, int]]:
+    """A word, who did it, and with how many threads. Made within, so that workers need not import this file."""
+
+    def work(word: str) -> tuple[str, int, int]:
+        import torch
+
+        if word == bad:
+            raise CheckpointError(f"{word}: is bad; take another\nand more")
+        if word == "deadly":
+            os._exit(1)
+        return f"{word}{suffix}".upper(), os.getpid(), torch.get_num_threads()
+
+    return work
+
+
+def make(suffix: str, bad: str) -> Callable[[str], tuple[str, int, int]]:
+    return shouting(suffix, bad)
+
+
+@pytest.fixture(autouse=True)
+def _by_value() -> Any:
+    """What is defined here travels by value."""
+    import sys
+
+    import ray.cloudpickle
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_results_come_in_order_from_other_processes(local_ray: None) -> None:
+    words = [f"w{number}" for number in range(40)]
+    found = [*over_ray(config(), make, ["!", ""], iter(words))]
+    assert [word for word, _, _ in found] == [f"{word}!".upper() for word in words]
+    assert os.getpid() not in {process for _, process, _ in found}
+    assert {num_threads for _, _, num_threads in found} == {1}
+    two = [*over_ray(config(num_cpus=2, max_workers=1), make, ["!", ""], words[:1])]
+    assert two[0][2] == 2
+
+
+def test_errors_are_ours_and_say_of_what(local_ray: None) -> None:
+    with pytest.raises(CheckpointError, match=r"^w3: is bad; take another$"):
+        list(over_ray(config(), make, ["!", "w3"], [f"w{number}" for number in range(9)]))
+    with pytest.raises(MienError, match=r"^deadly: ended its worker 3 times .*workers\.analyze\.memory_gb"):
+        list(over_ray(config(), make, ["!", ""], ["w0", "deadly"]))
+    with pytest.raises(PreflightError, match=r"workers\.analyze: each worker needs 999 CPU"):
+        list(over_ray(config(num_cpus=999), make, ["!", ""], ["w0"]))
+
+
+def test_no_ray_is_asked_for_without_a_task() -> None:
+    nowhere = config().model_copy(update={"cluster": ClusterConfig(address="127.0.0.1:1")})
+    assert list(over_ray(nowhere, make, ["!", ""], [])) == []
+
+
+def test_a_cluster_is_used_where_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def is_over_ray(**values: Any) -> bool:
+        return SpreadConfig.parse(values, "test").is_over_ray
+
+    named = {"cluster": {"address": "10.0.0.1:6379"}}
+    assert not is_over_ray()
+    assert not is_over_ray(cluster={"num_cpus": 8})
+    assert is_over_ray(**named)
+    assert is_over_ray(compute="ray")
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert is_over_ray()
+    assert not is_over_ray(cluster={"address": "local"})
+    assert not is_over_ray(compute="here", **named)
