@@ -1,5 +1,6 @@
 """Any work over the actors of a Ray: what makes it is sent once, tasks as they are needed, results come in order."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Literal
@@ -8,10 +9,13 @@ import ray
 
 from mien.config import Config
 from mien.errors import MienError
+from mien.log import logger
 from mien.pipelines.cap import leave_no_core
 from mien.pipelines.cluster import ClusterConfig, cause_of, is_local, session
 from mien.pipelines.crew import in_order
 from mien.pipelines.pools import PoolConfig, num_that_fit, require_room
+
+_SAY_EVERY_S = 30.0
 
 Work = Callable[[Any], Any]
 """From a task to its result. What a task is called in messages is its text."""
@@ -101,7 +105,13 @@ def over_actors(
             f"workers.{name}.memory_gb"
         )
 
-    yield from in_order(lambda: actor.remote(make, references, num_threads), num_that_fit(pool), tasks, given_up)
+    said_at = time.monotonic()
+    found = in_order(lambda: actor.remote(make, references, num_threads), num_that_fit(pool), tasks, given_up)
+    for number, one in enumerate(found, start=1):
+        yield one
+        if time.monotonic() - said_at > _SAY_EVERY_S:
+            said_at = time.monotonic()
+            logger.info("%-8s %d done", name, number)
 
 
 class Worker:
