@@ -113,12 +113,16 @@ def of_dataset(folder: Path, model: Path, **more: Any) -> EmbeddingsConfig:
     return EmbeddingsConfig.parse({**SMALL, **values, **more}, "test")
 
 
-def test_a_dataset_is_embedded_and_its_file_stays(tmp_path: Path, model: Path) -> None:
+def test_a_dataset_is_embedded_and_its_file_stays(tmp_path: Path, model: Path, bridge: str) -> None:
     make_said(tmp_path / "said")
     with pytest.raises(ConfigError, match="needs more points than that, there are 15"):
         run(of_dataset(tmp_path, model, tsne={"perplexity": 20}))
     with pytest.raises(ConfigError, match="dataset and text: give one of them"):
         run(of_dataset(tmp_path, model, text="text.npz"))
+    with pytest.raises(ConfigError, match="is of 32 dimensions, the embeddings of 16"):
+        run(of_dataset(tmp_path, model, bridges=[bridge]))
+    with pytest.raises(ConfigError, match=r"mean_of=.*has 32 dimensions, the rows 16"):
+        run(of_dataset(tmp_path, model, mean_of=write_sets(tmp_path)["visual"]))
     assert not (tmp_path / "out").exists()
     found = run(of_dataset(tmp_path, model))
     assert found.document["notes"] == ["1 face tracks have no keyword and are left out"]

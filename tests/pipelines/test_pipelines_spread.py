@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mien.errors import CheckpointError, MienError, PreflightError
@@ -15,6 +16,17 @@ from mien.pipelines.spread import SpreadConfig, SpreadWorkersConfig, over_ray
 def config(**pool: Any) -> SpreadConfig:
     workers = SpreadWorkersConfig(analyze=PoolConfig(**{"num_cpus": 0.5, "max_workers": 2, **pool}))
     return SpreadConfig(compute="ray", workers=workers, cluster=ClusterConfig(address="local"))
+
+
+def zeros() -> Callable[[int], np.ndarray]:
+    return np.zeros
+
+
+def test_arrays_are_the_callers_own(local_ray: None) -> None:
+    """Views of Ray's memory are read-only, and keep it full."""
+    (found,) = over_ray(config(), zeros, [], [1_000_000])
+    found[0] = 1
+    assert found.sum() == 1
 
 
 def shouting(suffix: str, bad: str) -> Callable[[str], tuple[str, int, int]]:

@@ -18,7 +18,7 @@ from mien.models.checkpoint import Checkpoint
 from mien.objectives.expression import Joint
 from mien.objectives.load import load_objective
 from mien.training.clip_tasks import ClipTask
-from mien.training.embedding import Arrays, Embedder, EmbeddingJob, packed, unpacked
+from mien.training.embedding import Arrays, Embedder, EmbeddingJob
 from mien.training.forward import images_of
 
 HELD_OUT = ClipTask(sample=16, person=1, row=2, is_known=True, is_held_out=True, target=3, target_row=4)
@@ -164,10 +164,3 @@ def test_a_model_whose_numbers_are_none_is_refused(tmp_path: Path, tokens: Path,
     clip_id = open_dataset(tokens).sample(SEEN.sample).clip_id
     with pytest.raises(CheckpointError, match=f"step_000000000.json: its tokens are no numbers .clip {clip_id}"):
         Embedder(job_of(broken, tokens, backbone, is_stored=True))(SEEN)
-
-
-def test_arrays_survive_their_way_to_the_driver(held_out: Arrays) -> None:
-    back = unpacked(packed(held_out))
-    assert {*back} == {*held_out}
-    assert all(np.array_equal(back[name], held_out[name], equal_nan=True) for name in back)
-    assert all(back[name].dtype == held_out[name].dtype for name in back)

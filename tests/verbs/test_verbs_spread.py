@@ -28,10 +28,10 @@ ANALYSES: dict[str, Any] = {
     "embeddings": {
         "tsne": "skip",
         "alignment": {"num_directions": 4, "bootstrap": {"num": 100}},
-        "distribution": {"dpi": 40},
+        **{name: {"dpi": 40} for name in ("distribution", "effect", "class_figure")},
     },
     "expressions": dict.fromkeys(("candlestick", "movement", "target_prediction", "difference_map"), SMALL_FIGURE),
-    "features": {"num_samples": 3, "timesteps": [300], "layers": ["in_conv", "bottleneck"]},
+    "features": {"num_samples": 2, "timesteps": [300], "layers": ["in_conv", "bottleneck"]},
 }
 CLASSES = {"embeddings": EmbeddingsRunConfig, "expressions": ExpressionsRunConfig, "features": FeaturesRunConfig}
 
@@ -128,7 +128,7 @@ def test_what_is_done_is_not_sent_again(inputs: dict[str, Any], tmp_path: Path) 
 
         return iter(_analysis("features").here(make, arguments, seen()))
 
-    for kind, num in (("embeddings", 12), ("features", 6)):
+    for kind, num in (("embeddings", 12), ("features", 4)):
         own = _own(config(kind, inputs, tmp_path / kind))
         sent.clear()
         _analysis(kind).run(own, compute=counting)

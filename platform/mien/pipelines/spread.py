@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any, Literal
 
 import ray
+import ray.cloudpickle
 
 from mien.config import Config
 from mien.errors import MienError
@@ -108,7 +109,7 @@ def over_actors(
     said_at = time.monotonic()
     found = in_order(lambda: actor.remote(make, references, num_threads), num_that_fit(pool), tasks, given_up)
     for number, one in enumerate(found, start=1):
-        yield one
+        yield ray.cloudpickle.loads(one)
         if time.monotonic() - said_at > _SAY_EVERY_S:
             said_at = time.monotonic()
             logger.info("%-8s %d done", name, number)
@@ -123,11 +124,14 @@ class Worker:
         self._make, self._arguments, self._num_threads = make, arguments, num_threads
         self._work: Work | None = None
 
-    def do(self, task: Any) -> Any:
-        """Its result; with the first one all is loaded."""
+    def do(self, task: Any) -> bytes:
+        """Its result, pickled: an array in Ray's own memory could not be written to, and would fill it on the driver.
+
+        With the first task all is loaded.
+        """
         if self._work is None:
             import torch
 
             torch.set_num_threads(self._num_threads)
             self._work = self._make(*ray.get([*self._arguments]))
-        return self._work(task)
+        return bytes(ray.cloudpickle.dumps(self._work(task)))

@@ -43,7 +43,8 @@ def expressions(words: Words = None, fresh: Fresh = False, as_json: Json = False
     """Draw expressions of clips: candles, heatmap, movement; and tell whether and how much they vary.
 
     Sources (source.kind): dataset, checkpoint (a trained model looks at clips), file (.npy, .npz, .parquet), synthetic.
-    Where there are both target and prediction, they are drawn beside each other, with their difference.
+    Where there are both target and prediction, they are drawn beside each other, with their difference. compute=ray
+    looks at clips and draws them on all cores.
 
     Example: mien analyze expressions source.kind=checkpoint source.checkpoint=RUN source.num_clips=4 output=FIGURES
     """
@@ -67,7 +68,7 @@ def features(words: Words = None, fresh: Fresh = False, as_json: Json = False) -
     """Compare activation maps of two denoisers on the same images and noise. The same command resumes.
 
     A figure for each image, timestep and layer, contact sheets, and whether the two differ, which may be that they do
-    not. Settings: num_samples, timesteps, layers, clean, noisy, weights=ema|model, grid.*, data.*, device.
+    not. Settings: num_samples, timesteps, layers, clean, noisy, weights=ema|model, grid.*, data.*, device, compute=ray.
 
     Example: mien analyze features baseline=RUN curriculum=RUN_C output=FIGURES
     """
@@ -143,7 +144,7 @@ def embeddings(
 
     Sets are dataset=DATASET, whose crops and keywords CLIP embeds (clips.text=transcript: what is said),
     embeddings=FILE, as capture writes it, or visual=FILE and text=FILE (.npz, .parquet, .safetensors).
-    Settings: bridges=[RUN,…], num_rows, batch, tsne=skip, tsne.samples, tsne.perplexity, sweep.start_steps.
+    Settings: bridges=[RUN,…], num_rows, batch, tsne=skip, tsne.samples, tsne.perplexity, sweep.start_steps, compute=ray.
 
     Example: mien analyze embeddings embeddings=CAPTURED/embeddings.parquet bridges=[RUN] output=FIGURES
     """
