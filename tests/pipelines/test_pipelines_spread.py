@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,24 @@ def config(**pool: Any) -> SpreadConfig:
     return SpreadConfig(compute="ray", workers=workers, cluster=ClusterConfig(address="local"))
 
 
+def did(config: SpreadConfig, *given: Any) -> list[Any]:
+    with ExitStack() as held:
+        return [*over_ray(config, held, *given)]
+
+
 def zeros() -> Callable[[int], np.ndarray]:
     return np.zeros
 
 
 def test_arrays_are_the_callers_own(local_ray: None) -> None:
     """Views of Ray's memory are read-only, and keep it full."""
-    (found,) = over_ray(config(), zeros, [], [1_000_000])
+    (found,) = did(config(), zeros, [], [1_000_000])
     found[0] = 1
     assert found.sum() == 1
 
 
 def shouting(suffix: str, bad: str) -> Callable[[str], tuple[str, int, int]]:
-    """A word, who did it, and with how many threads. Made within, so that workers need not import this file."""
+    """A word, who did it, and with how many threads."""
 
     def work(word: str) -> tuple[str, int, int]:
         import torch
@@ -44,13 +50,9 @@ def shouting(suffix: str, bad: str) -> Callable[[str], tuple[str, int, int]]:
     return work
 
 
-def make(suffix: str, bad: str) -> Callable[[str], tuple[str, int, int]]:
-    return shouting(suffix, bad)
-
-
 @pytest.fixture(autouse=True)
 def _by_value() -> Any:
-    """What is defined here travels by value."""
+    """What is defined here travels by value, for no worker can import a test."""
     import sys
 
     import ray.cloudpickle
@@ -62,26 +64,33 @@ def _by_value() -> Any:
 
 def test_results_come_in_order_from_other_processes(local_ray: None) -> None:
     words = [f"w{number}" for number in range(40)]
-    found = [*over_ray(config(), make, ["!", ""], iter(words))]
+    found = did(config(), shouting, ["!", ""], iter(words))
     assert [word for word, _, _ in found] == [f"{word}!".upper() for word in words]
     assert os.getpid() not in {process for _, process, _ in found}
     assert {num_threads for _, _, num_threads in found} == {1}
-    two = [*over_ray(config(num_cpus=2, max_workers=1), make, ["!", ""], words[:1])]
+    two = did(config(num_cpus=2, max_workers=1), shouting, ["!", ""], words[:1])
     assert two[0][2] == 2
 
 
 def test_errors_are_ours_and_say_of_what(local_ray: None) -> None:
     with pytest.raises(CheckpointError, match=r"^w3: is bad; take another$"):
-        list(over_ray(config(), make, ["!", "w3"], [f"w{number}" for number in range(9)]))
+        did(config(), shouting, ["!", "w3"], [f"w{number}" for number in range(9)])
     with pytest.raises(MienError, match=r"^deadly: ended its worker 3 times .*workers\.analyze\.memory_gb"):
-        list(over_ray(config(), make, ["!", ""], ["w0", "deadly"]))
+        did(config(), shouting, ["!", ""], ["w0", "deadly"])
     with pytest.raises(PreflightError, match=r"workers\.analyze: each worker needs 999 CPU"):
-        list(over_ray(config(num_cpus=999), make, ["!", ""], ["w0"]))
+        did(config(num_cpus=999), shouting, ["!", ""], ["w0"])
+
+
+def test_work_ends_with_what_holds_it_though_results_are_left(local_ray: None) -> None:
+    with ExitStack() as held:
+        found = over_ray(config(), held, shouting, ["!", ""], [f"w{number}" for number in range(40)])
+        assert next(found)[0] == "W0!"
+    assert next(found, None) is None
 
 
 def test_no_ray_is_asked_for_without_a_task() -> None:
     nowhere = config().model_copy(update={"cluster": ClusterConfig(address="127.0.0.1:1")})
-    assert list(over_ray(nowhere, make, ["!", ""], [])) == []
+    assert did(nowhere, shouting, ["!", ""], []) == []
 
 
 def test_a_cluster_is_used_where_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

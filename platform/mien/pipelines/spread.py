@@ -1,7 +1,8 @@
 """Any work over the actors of a Ray: what makes it is sent once, tasks as they are needed, results come in order."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from typing import Any, Literal
 
@@ -31,7 +32,10 @@ class SpreadWorkersConfig(Config):
 
 
 class SpreadConfig(Config):
-    """Where the work is done. Nothing that is written depends on it, so another choice goes on with an output."""
+    """Where the work is done. Nothing that is written depends on it, so another choice goes on with an output.
+
+    Files are the same to the byte with as many threads on such a processor; others round the last digits otherwise.
+    """
 
     compute: Literal["auto", "here", "ray"] = "auto"
     """`here`: in this process, whose networks use all cores, but whose figures are drawn by one. `ray`: by the workers
@@ -48,12 +52,13 @@ class SpreadConfig(Config):
 
 
 def over_ray(
-    config: SpreadConfig, make: Callable[..., Work], arguments: Sequence[Any], tasks: Iterable[Any]
+    config: SpreadConfig, held: ExitStack, make: Callable[..., Work], arguments: Sequence[Any], tasks: Iterable[Any]
 ) -> Iterator[Any]:
-    """Connect, and do the work of every task; Ray is not asked for where there is no task.
+    """Connect, unless that was done, and do the work of every task; Ray is not asked for where there is no task.
 
     Args:
         config: Which workers.
+        held: Keeps the connection until it is closed: a local Ray takes seconds to start.
         make: Makes the work, once in each worker.
         arguments: What it is called with; each is sent to a machine once.
         tasks: Taken one at a time.
@@ -66,10 +71,12 @@ def over_ray(
     first = next(left, None)
     if first is None:
         return
+    held.enter_context(session(config.cluster))
     stage = "analyze", config.workers.analyze
+    found = over_actors(make, arguments, chain([first], left), stage, config.cluster)
+    held.callback(found.close)  # before the connection, whoever still holds it
     try:
-        with session(config.cluster):
-            yield from over_actors(make, arguments, chain([first], left), stage, config.cluster)
+        yield from found
     except ray.exceptions.RayError as error:
         raise cause_of(error) from error
 
@@ -80,7 +87,7 @@ def over_actors(
     tasks: Iterable[Any],
     stage: tuple[str, PoolConfig],
     cluster: ClusterConfig,
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """The same where a Ray is connected.
 
     Args:

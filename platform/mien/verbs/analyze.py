@@ -144,7 +144,7 @@ def embeddings(
 
     Sets are dataset=DATASET, whose crops and keywords CLIP embeds (clips.text=transcript: what is said),
     embeddings=FILE, as capture writes it, or visual=FILE and text=FILE (.npz, .parquet, .safetensors).
-    Settings: bridges=[RUN,…], num_rows, batch, tsne=skip, tsne.samples, tsne.perplexity, sweep.start_steps, compute=ray.
+    Settings: bridges=[RUN,…], num_rows, batch, tsne=skip, tsne.samples, tsne.perplexity, sweep.start_steps, compute.
 
     Example: mien analyze embeddings embeddings=CAPTURED/embeddings.parquet bridges=[RUN] output=FIGURES
     """

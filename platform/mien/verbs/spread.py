@@ -1,6 +1,7 @@
 """Analyses whose work a Ray can share: figures know nothing of Ray, its rooms nothing of figures; here they meet."""
 
 import importlib
+from contextlib import ExitStack
 from functools import partial
 
 from mien.analysis.analyze_embeddings import EmbeddingsConfig
@@ -31,9 +32,10 @@ def run(kind: str, config: SpreadConfig, *, fresh: bool = False) -> AnalysisRepo
         PreflightError: Ray does not start, or a worker fits on no machine.
         MienError: What the analysis raises.
     """
-    compute = partial(over_ray, config) if config.is_over_ray else here
     analysis = importlib.import_module(f"mien.analysis.analyze_{kind}")
-    report: AnalysisReport = analysis.run(_own(config), fresh=fresh, compute=compute)
+    with ExitStack() as held:
+        compute = partial(over_ray, config, held) if config.is_over_ray else here
+        report: AnalysisReport = analysis.run(_own(config), fresh=fresh, compute=compute)
     return report
 
 
