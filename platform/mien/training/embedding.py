@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import safetensors.numpy
 import torch
 
 from mien import schema
@@ -148,6 +149,16 @@ def _given(stored: torch.Tensor | None, crops: torch.Tensor | None) -> torch.Ten
     if given is None:
         raise ValueError("a clip has neither stored tokens nor crops that the backbone could make them of")
     return given
+
+
+def packed(arrays: Arrays) -> bytes:
+    """The arrays of a clip in one piece: how they come back from a worker."""
+    return bytes(safetensors.numpy.save({name: np.ascontiguousarray(values) for name, values in arrays.items()}))
+
+
+def unpacked(data: bytes) -> Arrays:
+    """What `packed` was given."""
+    return dict(safetensors.numpy.load(data))
 
 
 def _plain(tensors: dict[str, torch.Tensor]) -> Arrays:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import ray
+import torch
 from pydantic import Field
 
 from mien.analysis.clip_tokens import has_tokens
@@ -23,12 +24,13 @@ from mien.models import checkpoint
 from mien.models.checkpoint import Checkpoint
 from mien.objectives.load import Weights, load_objective
 from mien.pipelines.cluster import ClusterConfig, cause_of, session
+from mien.pipelines.embed import Work
+from mien.pipelines.embed import embed as over_actors
 from mien.pipelines.pools import PoolConfig
-from mien.pipelines.spread import over_actors
 from mien.storage.uri import Store, canonical, open_store
 from mien.training import evaluate_bridge, evaluate_samples, gather
 from mien.training.clip_tasks import NOBODY, Chosen, ClipTask, choose
-from mien.training.embedding import Arrays, Embedder, EmbeddingJob
+from mien.training.embedding import Arrays, Embedder, EmbeddingJob, packed, unpacked
 from mien.training.evaluate_bridge import PairsConfig
 from mien.training.evaluate_samples import SamplesConfig, SamplesJob
 from mien.training.evaluation_files import EvaluateReport, write
@@ -42,9 +44,9 @@ FOLDER = "evaluation"
 class EvaluateWorkersConfig(Config):
     """Who computes."""
 
-    embed: PoolConfig = PoolConfig()
-    """Model and backbone, in actors that keep both loaded, with a thread for each CPU. There are as many as fit when
-    the work begins; `min_workers` asks a cluster that grows for more."""
+    embed: PoolConfig = PoolConfig(num_cpus=0.5)
+    """Model and backbone, in actors that keep both loaded. Half a CPU each fills a local Ray, which starts as many as
+    fit into half of it."""
 
 
 class EvaluateConfig(Config):
@@ -248,9 +250,18 @@ def numbers(config: EvaluateConfig) -> dict[str, float]:
 def _over_ray(
     config: EvaluateConfig, job: EmbeddingJob, tasks: Sequence[ClipTask], means: MeanImages | None
 ) -> Iterator[Arrays]:
-    """Arrays of each clip."""
-    arguments = (job, job.backbone.read_weights(), means)
-    return over_actors(Embedder, arguments, tasks, ("embed", config.workers.embed), config.cluster)
+    """Arrays of each clip, in no order."""
+    pool = config.workers.embed
+    arguments = (job, job.backbone.read_weights(), means, max(1, int(pool.num_cpus)))
+    rows = [task._asdict() for task in tasks]
+    return map(unpacked, over_actors(_loaded, arguments, rows, pool, config.cluster))
+
+
+def _loaded(job: EmbeddingJob, weights: bytes, means: MeanImages | None, num_threads: int) -> Work:
+    """Both networks in an actor, and what it does with a task."""
+    torch.set_num_threads(num_threads)
+    embedder = Embedder(job, weights, means)
+    return lambda task: packed(embedder(ClipTask(**task)))
 
 
 def measure(config: EvaluationConfig, prepared: Prepared, seen: Sequence[Arrays], unseen: Sequence[Arrays]) -> Report:
