@@ -1,5 +1,7 @@
 """Bars are the measures, lines their intervals, and better is up and green."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -9,6 +11,7 @@ from drawn import panel, require_inside, words
 from embedding_scenes import embeddings
 from mien.analysis.embedding_distribution import DistributionConfig, draw, numbers
 from mien.evaluation.alignment import AlignmentConfig, Scene, System, compare
+from mien.evaluation.bootstrap import Estimate
 
 ROWS, TEXT, ANSWER = embeddings()
 SMALL = DistributionConfig(size_in=(9, 7), dpi=50)
@@ -48,6 +51,16 @@ def test_better_is_green_worse_is_red_and_what_cannot_be_told_is_pale() -> None:
     drawn = [draw(before, after, 1.0, SMALL).axes[3].patches[0] for after in (nearer, farther, same)]
     assert [to_hex(patch.get_facecolor()) for patch in drawn[:2]] == ["#27ae60", "#b00020"]
     assert [patch.get_alpha() for patch in drawn] == [1, 1, 0.45]
+
+
+def test_what_is_below_zero_is_drawn_with_its_interval_and_number() -> None:
+    _, opposite = systems(-ROWS)
+    before, _ = systems()
+    worse = replace(before, measures=replace(before.measures, similarity=Estimate(-0.4, -0.7, -0.2)))
+    figure = draw(worse, opposite, 1.0, SMALL)
+    assert figure.axes[0].get_ylim()[0] < -0.7
+    assert "-0.400" in words(figure)
+    require_inside(figure)
 
 
 def test_without_a_bridge_there_are_two_panels() -> None:

@@ -87,6 +87,31 @@ def test_a_shift_moves_the_mean_to_that_of_the_texts(tmp_path: Path) -> None:
     assert np.allclose(np.linalg.norm(shifted, axis=1), 1, atol=1e-5)
 
 
+def test_a_bridge_may_lead_in_another_way(tmp_path: Path, bridge: EmbeddingBridge) -> None:
+    run, mean = write_bridge(tmp_path / "run", bridge), functional.normalize(torch.from_numpy(ROWS)).mean(0)
+    found = opened(tmp_path, bridges=[run], way={"start_step": 200, "num_steps": 2})
+    way = BridgeConfig(start_step=200, num_steps=2, radius=bridge.config.bridge.radius)
+    led = found.lead(found.bridges[0], ROWS)
+    assert np.allclose(led, bridge.translate(torch.from_numpy(ROWS), mean, "raw", way), atol=1e-5)
+    assert found.bridges[0].facts["objective"]["bridge"]["start_step"] == 200
+    scaled = opened(tmp_path, bridges=[run], way={"scale": 3.0})
+    assert not np.allclose(scaled.lead(scaled.bridges[0], ROWS), bridge.translate(torch.from_numpy(ROWS), mean, "raw"))
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        ({"start_step": 3, "num_steps": 4}, r"^way of \S+run: bridge.*num_steps=4 must be between 1 and start_step=3"),
+        ({"start_step": 5000}, r"^way of \S+run: .*5000"),
+    ],
+)
+def test_a_way_that_a_bridge_cannot_go_is_told(
+    tmp_path: Path, bridge: EmbeddingBridge, way: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        opened(tmp_path, bridges=[write_bridge(tmp_path / "run", bridge)], way=way)
+
+
 def test_a_bridge_that_is_not_there_is_left_out_and_told(
     tmp_path: Path, bridge: EmbeddingBridge, caplog: pytest.LogCaptureFixture
 ) -> None:

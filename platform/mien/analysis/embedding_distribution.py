@@ -79,8 +79,8 @@ def draw(before: System, after: System | None, text_norm: float, config: Distrib
 def _draw(axes: "Axes", bars: Sequence[Bar], title: str, digits: int) -> None:
     style.title(axes, title)
     _draw_bars(axes, bars, f".{digits}f")
-    highest = max(_top(bar.value) for bar in bars)
-    axes.set_ylim(min(0.0, *(bar.value.value for bar in bars)), 1.18 * highest if highest > 0 else 0.1)
+    highest, lowest = (max(_top(bar.value) for bar in bars), min(_bottom(bar.value) for bar in bars))
+    axes.set_ylim(1.18 * lowest if lowest < 0 else 0.0, 1.18 * highest if highest > 0 else 0.1)
 
 
 def _draw_effect(axes: "Axes", similarity: Estimate, distance: Estimate) -> None:
@@ -118,6 +118,10 @@ def _draw_bars(axes: "Axes", bars: Sequence[Bar], form: str) -> None:
 
 def _top(estimate: Estimate) -> float:
     return estimate.value if np.isnan(estimate.high) else max(estimate.value, estimate.high)
+
+
+def _bottom(estimate: Estimate) -> float:
+    return estimate.value if np.isnan(estimate.low) else min(estimate.value, estimate.low)
 
 
 def _halved(size: tuple[float, float]) -> tuple[float, float]:

@@ -31,6 +31,22 @@ _OF_FIRST_TOOL = [
 """What is read of a file that holds both modalities."""
 
 
+class WayConfig(Config):
+    """How bridges lead rows, where not as their checkpoints say; the first tool had 100, 100 and 5."""
+
+    start_step: int | None = Field(None, ge=1)
+    """Noise level at which a row enters."""
+    num_steps: int | None = Field(None, ge=1)
+    """Calls of the network on the way, at most so many."""
+    scale: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Length of what the network sees."""
+
+    def of(self, own: BridgeConfig) -> dict[str, Any]:
+        """The way of a bridge with what is said here in place of its own."""
+        said = {"start_step": self.start_step, "num_steps": self.num_steps, "radius": self.scale}
+        return own.dump() | {name: value for name, value in said.items() if value is not None}
+
+
 class SetsConfig(Config):
     """Which embeddings, and what leads the ones to the others."""
 
@@ -52,6 +68,8 @@ class SetsConfig(Config):
     """Runs of `mien train`, or checkpoints of them; one that cannot be read is left out, and the report says so."""
     weights: Weights = "ema"
     """Of the bridges: averages over the steps, or the last step."""
+    way: WayConfig = WayConfig()
+    """How the bridges lead."""
     mean_of: str = ""
     """File of rows whose mean is taken away before a bridge, such as those of the training; none: the rows."""
     num_rows: int | None = Field(None, ge=2)
@@ -222,8 +240,10 @@ def _bridge(name: str, place: str, config: SetsConfig, embed_dim: int) -> Bridge
         return f"{name} ({place}) is left out: {error}"
     if not isinstance(loaded.objective, EmbeddingBridge):
         raise ConfigError(f"bridges: {place} is no bridge, but of another objective")
-    own = loaded.objective.config.network.embed_dim
-    if own != embed_dim:
-        raise ConfigError(f"bridges: {place} is of {own} dimensions, the embeddings of {embed_dim}")
+    width = loaded.objective.config.network.embed_dim
+    if width != embed_dim:
+        raise ConfigError(f"bridges: {place} is of {width} dimensions, the embeddings of {embed_dim}")
+    own = loaded.objective.config
+    loaded.objective.config = own.parse({**own.dump(), "bridge": config.way.of(own.bridge)}, f"way of {place}")
     facts = {"checkpoint": place, "step": loaded.facts["step"], "weights": config.weights}
     return Bridge(name, loaded.objective, {**facts, "objective": loaded.objective.config.dump()})
