@@ -12,7 +12,7 @@ quickstart: $(VENV)/installed-quickstart
 	$(BIN)/mien quickstart
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

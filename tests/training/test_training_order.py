@@ -65,6 +65,14 @@ def test_a_place_means_one_window_whoever_asks_and_in_whatever_turn() -> None:
     assert [window.place for window in one] == [*range(3 * len(made), 4 * len(made))]
 
 
+@pytest.mark.parametrize("seed", [None, 1])
+def test_many_places_at_once_are_those_one_by_one(seed: int | None) -> None:
+    made = order(seed)
+    places = [*range(len(made) - 5, 2 * len(made) + 5), 3, 3, 10 * len(made)]
+    assert order(seed).windows(places) == [made.at(place) for place in places]
+    assert made.windows([]) == []
+
+
 def test_seeds_and_epochs_differ() -> None:
     found = [[w.sample for w in windows(order(seed), epoch)] for seed in (1, 2) for epoch in (0, 1)]
     assert all(one != other for number, one in enumerate(found) for other in found[:number])

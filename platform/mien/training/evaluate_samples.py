@@ -175,7 +175,7 @@ def _read(reader: SampleReader, places: list[int], batch: int) -> Iterator[Frame
 def _clips(reader: SampleReader, places: list[int]) -> np.ndarray | None:
     """Frames of one clip are alike; None where samples are independent."""
     track: np.ndarray | None = getattr(reader.samples, "track", None)
-    return None if track is None else track[[reader.order.at(place).sample for place in places]]
+    return None if track is None else track[[window.sample for window in reader.order.windows(places)]]
 
 
 def _copies(

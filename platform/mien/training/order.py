@@ -4,6 +4,7 @@ A pure function of (seed, place): neither workers nor crashes change it, and the
 Shards are shuffled, and windows within a few shards at a time, so that a worker needs those few at hand and no others.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,33 +60,47 @@ class Order:
 
     def at(self, place: int) -> Window:
         """The window at one place, counted from the start of training."""
-        epoch, position = divmod(place, len(self))
-        number = position if self._seed is None else self._shuffled(epoch, position)
-        row = int(np.searchsorted(self._ends, number, side="right"))
-        slot = number - (int(self._ends[row - 1]) if row else 0)
-        sample = int(self._samples[row])
-        return self._window(place, sample, slot)
+        return self.windows([place])[0]
 
-    def _window(self, place: int, sample: int, slot: int) -> Window:
-        """Windows of a sample lie side by side; what is left over of it is where they may be moved to."""
-        frames = int(self._frames[sample])
-        slack = max(0, frames - max(1, frames // self._length) * self._length)
-        moved = 0
-        if slack and self._seed is not None:
-            moved = int(draws.integers(draws.keys(self._seed, "window", torch.tensor(place)), slack + 1))
-        return Window(place, sample, slot * self._length + moved, min(frames, self._length))
+    def windows(self, places: Sequence[int]) -> list[Window]:
+        """The windows at some places; many at once take hardly longer than one."""
+        epochs, positions = np.divmod(np.asarray(places, np.int64), len(self))
+        numbers = positions if self._seed is None else self._shuffled(epochs, positions)
+        rows = np.searchsorted(self._ends, numbers, side="right")
+        samples, slots = self._samples[rows], numbers - _before(self._ends, rows)
+        frames = self._frames[samples]
+        starts = slots * self._length + self._moved(places, frames)
+        columns = (samples, starts, np.minimum(frames, self._length))
+        return [Window(*row) for row in zip(places, *(column.tolist() for column in columns), strict=True)]
 
-    def _shuffled(self, epoch: int, position: int) -> int:
-        """Number of a window: that of its shard in the order of the index, and its place within."""
-        order, ends = self._shard_order(epoch)
-        group = int(np.searchsorted(ends[self._together - 1 :: self._together], position, side="right"))
+    def _moved(self, places: Sequence[int], frames: np.ndarray) -> np.ndarray:
+        """By how many frames each is moved: windows lie side by side, what is left over of a sample is their room."""
+        slack = np.maximum(0, frames - np.maximum(1, frames // self._length) * self._length)
+        if self._seed is None or not slack.any():
+            return np.zeros_like(slack)
+        keys = draws.keys(self._seed, "window", torch.tensor(places))
+        return draws.integers(keys, torch.from_numpy(slack) + 1).numpy()
+
+    def _shuffled(self, epochs: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Numbers of windows: those of their shards in the order of the index, and their places within."""
+        numbers = np.empty_like(positions)
+        for epoch in np.unique(epochs).tolist():
+            order, ends = self._shard_order(epoch)
+            groups = np.searchsorted(ends[self._together - 1 :: self._together], positions, side="right")
+            for group in np.unique(groups[epochs == epoch]).tolist():
+                chosen = (epochs == epoch) & (groups == group)
+                places = self._mixed(ends, group, positions[chosen], epoch)
+                turns = np.searchsorted(ends, places, side="right")
+                numbers[chosen] = self._shard_starts[order[turns]] + places - _before(ends, turns)
+        return numbers
+
+    def _mixed(self, ends: np.ndarray, group: int, positions: np.ndarray, epoch: int) -> np.ndarray:
+        """Places within one epoch, mixed among the shards of one group."""
         first = group * self._together
         start = int(ends[first - 1]) if first else 0
-        stop = int(ends[min(first + self._together, len(order)) - 1])
-        key = draws.keys(self._seed or 0, "order", torch.tensor(group), epoch)
-        place = start + int(draws.permuted(torch.tensor(position - start), stop - start, key))
-        turn = int(np.searchsorted(ends, place, side="right"))
-        return int(self._shard_starts[order[turn]]) + place - (int(ends[turn - 1]) if turn else 0)
+        stop = int(ends[min(first + self._together, len(ends)) - 1])
+        key = draws.keys(self._seed or 0, "order", torch.tensor(group), epoch).expand(len(positions))
+        return start + draws.permuted(torch.from_numpy(positions - start), stop - start, key).numpy()
 
     def _shard_order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Shards in the order of an epoch, and the windows up to the end of each; two epochs stay in memory."""
@@ -98,3 +113,8 @@ class Order:
             latest = [*self._orders.items()][-1:]
             self._orders = {**dict(latest), epoch: found}  # replaced and never changed: several threads read it
         return found
+
+
+def _before(ends: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Windows before the given rows, of which each ends at `ends`."""
+    return np.asarray(np.where(rows > 0, ends[rows - 1], 0))

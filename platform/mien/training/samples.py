@@ -62,7 +62,7 @@ class SampleReader:
 
     def read(self, places: Sequence[int]) -> Raw:
         """The samples at some places."""
-        windows = [self.order.at(place) for place in places]
+        windows = self.order.windows(places)
         values, counts = zip(*(self.samples.read(window.sample) for window in windows), strict=True)
         return Raw(windows, torch.tensor(counts), torch.from_numpy(np.stack(values)))
 

@@ -92,7 +92,7 @@ class Reader:
         Raises:
             DatasetError: A shard is damaged.
         """
-        windows = [self.order.at(place) for place in places]
+        windows = self.order.windows(places)
         parts = [self._columns(window) for window in windows]
         columns = {name: self._padded([part[name] for part in parts]) for name in parts[0]}
         mask = columns.pop("face").ne(schema.FACE_NONE)
