@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mien.datasets
-from command_line import TIMEOUT_S, Ended, run_here, start_job
+from command_line import TIMEOUT_S, Ended, run_here, run_process, start_job
 from hostile_videos import write_good
 from mien.datasets.verify import verify
 
@@ -103,18 +103,14 @@ def test_the_same_command_finishes_what_was_interrupted_and_killed(
     leftovers: list[Path],
     words: tuple[str, ...],
     output: Path,
-    local_ray: None,
     assets_dir: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
     ended, done = killed
     assert ended.code == -signal.SIGKILL
     assert interrupted[1].items() < done.items(), "the second run went on where the first stopped"
     assert len(done) < NUM_VIDEOS, "it was killed in the middle"
 
-    ended = run_here(capfd, "serialize", *words)
+    ended = run_process("serialize", *words, MIEN_ASSETS=str(assets_dir))
 
     assert ended.code == 0, ended.err
     dataset = mien.datasets.open(output)

@@ -1,5 +1,6 @@
 """Work over actors on a real Ray: in the order of the tasks, and what it raises reaches the caller as ours."""
 
+import importlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -35,17 +36,28 @@ def test_arrays_are_the_callers_own(local_ray: None) -> None:
     assert found.sum() == 1
 
 
-def shouting(suffix: str, bad: str) -> Callable[[str], tuple[str, int, int]]:
-    """A word, who did it, and with how many threads."""
+def shouting(suffix: str, bad: str) -> Callable[[str], tuple[str, int]]:
+    """A word, and who did it."""
 
-    def work(word: str) -> tuple[str, int, int]:
-        import torch
-
+    def work(word: str) -> tuple[str, int]:
         if word == bad:
             raise CheckpointError(f"{word}: is bad; take another\nand more")
         if word == "deadly":
             os._exit(1)
-        return f"{word}{suffix}".upper(), os.getpid(), torch.get_num_threads()
+        return f"{word}{suffix}".upper(), os.getpid()
+
+    return work
+
+
+def threads(is_loaded: bool) -> Callable[[Any], int]:
+    """With how many threads torch works, which is loaded with the work or by it."""
+    if is_loaded:
+        importlib.import_module("torch")
+
+    def work(_: Any) -> int:
+        import torch
+
+        return torch.get_num_threads()
 
     return work
 
@@ -65,11 +77,13 @@ def _by_value() -> Any:
 def test_results_come_in_order_from_other_processes(local_ray: None) -> None:
     words = [f"w{number}" for number in range(40)]
     found = did(config(), shouting, ["!", ""], iter(words))
-    assert [word for word, _, _ in found] == [f"{word}!".upper() for word in words]
-    assert os.getpid() not in {process for _, process, _ in found}
-    assert {num_threads for _, _, num_threads in found} == {1}
-    two = did(config(num_cpus=2, max_workers=1), shouting, ["!", ""], words[:1])
-    assert two[0][2] == 2
+    assert [word for word, _ in found] == [f"{word}!".upper() for word in words]
+    assert os.getpid() not in {process for _, process in found}
+
+
+@pytest.mark.parametrize(("num_cpus", "num_threads"), [(0.5, 1), (2, 2)])
+def test_a_worker_has_a_thread_for_each_of_its_cpus(local_ray: None, num_cpus: float, num_threads: int) -> None:
+    assert did(config(num_cpus=num_cpus, max_workers=1), threads, [num_cpus == 2], [0]) == [num_threads]
 
 
 def test_errors_are_ours_and_say_of_what(local_ray: None) -> None:

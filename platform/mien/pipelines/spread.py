@@ -1,5 +1,7 @@
 """Any work over the actors of a Ray: what makes it is sent once, tasks as they are needed, results come in order."""
 
+import os
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -137,8 +139,13 @@ class Worker:
         With the first task all is loaded.
         """
         if self._work is None:
-            import torch
-
-            torch.set_num_threads(self._num_threads)
+            _use_threads(self._num_threads)
             self._work = self._make(*ray.get([*self._arguments]))
         return bytes(ray.cloudpickle.dumps(self._work(task)))
+
+
+def _use_threads(num: int) -> None:
+    """Of torch, which is loaded by the work that needs it, or was before."""
+    os.environ["OMP_NUM_THREADS"] = str(num)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(num)
