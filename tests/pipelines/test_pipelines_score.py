@@ -193,7 +193,9 @@ def test_an_outage_blames_no_source(emulator: Emulator, faces_dir: Path, monkeyp
     store.replace("a.mp4", (faces_dir / "d18.mp4").read_bytes())
     entry = store.stat("a.mp4")
     source = Source(f"{store.uri}/a.mp4", entry.size_bytes, entry.generation)
-    assert len(scorer(config({}), moving(0))(source)) == 5
+    clips = scorer(config({}), moving(0))(source)  # drawn by the generation, which is another each time
+    assert clips
+    assert not any(why_unfit(clip.to_row()) for clip in clips)
     monkeypatch.setenv("MIEN_RETRY_S", "0.5")
     with failing(emulator, "alt=media", "status:503", 1000), pytest.raises(Unavailable):
         scorer(config({}), moving(0))(source)
