@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from mien.pipelines.cap import data_bytes, leave_no_core, memory_cap
+from mien.pipelines.cap import data_bytes, give_back, leave_no_core, memory_cap
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the cap holds on Linux")
 
@@ -94,3 +95,18 @@ def test_the_core_limit_is_zero_and_can_be_raised_again() -> None:
         assert resource.getrlimit(resource.RLIMIT_CORE) == (0, before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+@linux
+def test_what_was_freed_between_kept_pieces_is_given_back() -> None:
+    fresh(_given_back)
+
+
+def _given_back() -> None:
+    pieces = [bytearray(size) for _ in range(2000) for size in (60_000, 600)]
+    kept = pieces[1::2]
+    del pieces
+    before = psutil.Process().memory_info().rss
+    give_back()
+    assert len(kept) == 2000
+    assert psutil.Process().memory_info().rss < before - 60e6

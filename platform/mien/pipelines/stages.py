@@ -20,7 +20,7 @@ from mien.faces.detect import BlazeFace
 from mien.faces.landmarks import Landmarker
 from mien.features.extractor import Extractor
 from mien.features.registry import Resolved, build
-from mien.pipelines.cap import leave_no_core, memory_cap
+from mien.pipelines.cap import give_back, leave_no_core, memory_cap
 from mien.pipelines.cut import Cutter
 from mien.pipelines.handout import clips_of
 from mien.pipelines.sink import BUSY, CLIP, FAILURE, FRAMES, HOSTS, crossing_row, failure_of
@@ -58,6 +58,8 @@ class CutStage:
             self._tally.end.remote(clip["clip_id"])
             self._tally.add.remote(CUT, num_frames, time.perf_counter() - started, failure, _worker())
             yield row
+            del row
+            give_back()
 
     def cut(self, clip: Mapping[str, Any]) -> tuple[pa.Table, int, str]:
         """Cut one clip; see `cut_row`."""
