@@ -5,6 +5,8 @@ from pathlib import Path
 import av
 
 LONG_S = 600
+WORST_STARTS_S = {"d18.mp4": (100.7, 302.3, 496.7), "d19.mp4": (99.9, 299.9, 499.9)}
+"""Just before a keyframe: what is decoded for a clip, and so read, begins a whole group of pictures earlier."""
 
 
 def lengthen(source: Path, target: Path, *, index_at_start: bool = True) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 from bench_serialize import SHARED
 
 from buckets import read_from
-from long_videos import LONG_S, lengthen
+from long_videos import LONG_S, WORST_STARTS_S, lengthen
 from mien.clips.clip import Clip, Source
 from mien.faces.detect import Face, FakeDetector
 from mien.pipelines.cut import CutConfig, Cutter
-from mien.pipelines.plan import probed
+from mien.pipelines.plan import measured
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
 from mien.storage.source import Recent, opened
@@ -64,9 +64,9 @@ def _bytes(emulator: Emulator, planned: Entry) -> dict[str, Any]:
     recent, source = Recent(), Source(f"gs://{BUCKET}/{NAME}", planned.size_bytes, planned.generation)
     cutter = Cutter(CutConfig(), LimitsConfig(), FakeDetector([[Face((10, 10, 60, 60), 0.9)]] * 2000), None)
     emulator.reset_traffic()
-    probed(source, LimitsConfig(), recent)
+    measured(source, LimitsConfig(), recent)
     known = source._replace(header_crc32c=recent.crc32c())
-    for start_s in (100, 300, 500):
+    for start_s in WORST_STARTS_S["d18.mp4"]:
         cutter(Clip(known, start_s, start_s + 3).to_row())
     num_bytes = read_from(emulator)[1]
     return _line("remote_read.bytes", num_bytes / planned.size_bytes, 0.15, (num_bytes, planned.size_bytes), "bytes")

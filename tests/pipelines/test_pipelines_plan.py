@@ -242,7 +242,7 @@ def test_a_header_for_which_memory_was_short_beside_others_is_read_again_alone(
     expected = preview_plan(config(tmp_path, **values), 100)[1]
     looks, look = list[str](), probed
 
-    def short(source: Source, limits: LimitsConfig, recent: Recent | None) -> VideoInfo:
+    def short(source: Source, limits: LimitsConfig, recent: Recent | None = None) -> VideoInfo:
         if threading.current_thread() is threading.main_thread():
             looks.append("alone")
             return look(source, limits, recent)

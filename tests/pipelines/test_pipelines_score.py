@@ -172,11 +172,11 @@ def test_damage_costs_the_candidates_that_it_meets(faces_dir: Path, tmp_path: Pa
     lengthen(faces_dir / "d18.mp4", whole, index_at_start=True)
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     clips = scorer(config({"num_candidates": 12, "num_clips": 12}), moving(0))(source_of(cut))
-    assert 2 <= len(clips) <= 10
+    assert 1 <= len(clips) <= 11
     assert all(clip.scores.score is not None for clip in clips)
     half_s = probe(str(whole)).duration_s / 2
     assert max(clip.end_s for clip in clips) < 1.05 * half_s
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 20])
+    cut.write_bytes(whole.read_bytes()[:230_000])  # the index and less than a clip
     found = scorer(config({"num_candidates": 1, "num_clips": 1}), moving(0))(source_of(cut))
     assert found == [Clip(source_of(cut))], "whole, so that it meets the damage"
 

@@ -10,7 +10,7 @@ import pytest
 
 import mien.datasets
 from buckets import failing, read_from
-from long_videos import lengthen
+from long_videos import WORST_STARTS_S, lengthen
 from mien.datasets.verify import verify
 from mien.errors import PreflightError, Unavailable
 from mien.pipelines.serialize import SerializeConfig, SerializeReport, dry_run, serialize
@@ -158,14 +158,20 @@ def test_a_quota_that_is_used_up_ends_resumable_and_blames_no_clip(
     assert (verify(dataset)["problems"], verify(dataset)["foreign"], len(dataset)) == ([], [], 2)
 
 
+@pytest.mark.parametrize("kind", ["random", "list"])
 @pytest.mark.parametrize("name", NAMES)  # small ones: their index weighs most
 def test_a_run_by_several_workers_reads_at_most_15_percent_of_a_long_video_for_three_short_clips(
-    local_ray: None, emulator: Emulator, faces_dir: Path, tmp_path: Path, name: str
+    local_ray: None, emulator: Emulator, faces_dir: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
     lengthen(faces_dir / name, tmp_path / name)
-    store = GcsStore(f"gs://mien-test/long-{name}")
+    store = GcsStore(f"gs://mien-test/long-{kind}-{Path(name).stem}")
     store.replace(name, (tmp_path / name).read_bytes())
     emulator.reset_traffic()
-    clips = {"kind": "random", "num_clips": 3, "length_s": 3.0, "end_margin_s": 4.0}
+    rows = [f"{name},{start_s},{start_s + 3}" for start_s in WORST_STARTS_S[name]]
+    (tmp_path / "clips.csv").write_text("\n".join(["source,start_s,end_s", *rows]))
+    clips = {
+        "random": {"kind": "random", "num_clips": 3, "length_s": 3.0, "end_margin_s": 4.0},
+        "list": {"kind": "list", "path": str(tmp_path / "clips.csv")},
+    }[kind]
     assert serialize(config(store.uri, str(tmp_path / "out"), clips=clips)).num_clips == 3
     assert read_from(emulator)[1] <= 0.15 * (tmp_path / name).stat().st_size

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from mien.storage.ranges import MAX_FETCH_BYTES, MAX_KEPT_BYTES, MIN_FETCH_BYTES, RangeFile
+from mien.storage.ranges import MAX_FETCH_BYTES, MAX_KEPT_BYTES, MIN_FETCH_BYTES, Glance, RangeFile
 
 MB = 1 << 20
 
@@ -11,10 +11,10 @@ MB = 1 << 20
 class Recorded:
     """An object whose requests are written down."""
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes: int, kind: type[RangeFile] = RangeFile) -> None:
         self.data = random.Random(0).randbytes(size_bytes)
         self.requests = list[tuple[int, int]]()
-        self.file = RangeFile(self._fetch, size_bytes, "gs://b/x.mp4")
+        self.file = kind(self._fetch, size_bytes, "gs://b/x.mp4")
 
     def _fetch(self, start: int, stop: int) -> bytes:
         self.requests.append((start, stop))
@@ -84,6 +84,26 @@ def test_what_is_expected_comes_in_one_request_and_ends_there() -> None:
     recorded.file.seek(11 * MB + 100)
     recorded.file.read(10)
     assert recorded.num_bytes == MB + 90 + MIN_FETCH_BYTES, "what follows is as after a jump"
+
+
+def test_reads_are_short_at_the_end_of_what_is_expected_so_that_nothing_behind_it_comes() -> None:
+    recorded = Recorded(MB)
+    recorded.file.expect(100, 1000)
+    recorded.file.seek(100)
+    assert [len(recorded.file.read(800)) for _ in range(3)] == [800, 100, 800]
+    assert recorded.requests == [(100, 1000), (1000, 1000 + MIN_FETCH_BYTES)]
+    recorded.file.expect(MB - 10, MB + 50)
+    recorded.file.seek(MB - 10)
+    assert recorded.file.read(100) == recorded.data[-10:]
+    assert recorded.file.read(100) == b"", "what is expected behind the end is not there"
+
+
+def test_a_glance_brings_the_neighbours_of_what_is_asked_for_also_near_the_end_and_whatever_is_expected() -> None:
+    recorded = Recorded(MB, Glance)
+    recorded.file.expect(MB - 20_000, MB)
+    recorded.file.seek(MB - 20_000)
+    assert recorded.file.read(8) == recorded.data[-20_000:-19_992]
+    assert recorded.num_bytes == MIN_FETCH_BYTES
 
 
 def test_memory_is_bounded() -> None:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import groupby, islice
 from typing import Any, NamedTuple
@@ -19,9 +20,10 @@ from mien.errors import ConfigError, MediaError, NothingFound, PreflightError, S
 from mien.log import logger, printable
 from mien.pipelines.cap import memory_cap
 from mien.storage.ahead import NUM_THREADS, ahead
-from mien.storage.source import Recent, opened
-from mien.storage.uri import Entry, Store
-from mien.video.limits import LimitsConfig
+from mien.storage.source import Recent, Way, opened
+from mien.storage.uri import Entry, Store, is_bucket
+from mien.video import header
+from mien.video.limits import LimitsConfig, reading_media
 from mien.video.probe import VideoInfo, probe
 
 _MAX_SKIPPED_SHOWN = 5
@@ -199,21 +201,48 @@ class Planner:
 
     def _probe(self, source: Source, uri: str, recent: Recent | None = None) -> VideoInfo:
         del uri  # also of a member of a tar, or of an object: what opens it needs size and generation
+        limits = self._config.limits
         with memory_cap(_HEADER_BYTES):
-            return probed(source, self._config.limits, recent)
+            return measured(source, limits, recent) if recent else probed(source, limits)
 
 
-def probed(source: Source, limits: LimitsConfig, recent: Recent | None = None) -> VideoInfo:
+def measured(source: Source, limits: LimitsConfig, recent: Recent) -> VideoInfo:
+    """What a source says about itself, of which only start and length are sure; `recent` keeps what was read for it.
+
+    Most of an index of an object is of no account for these two, and whoever cuts reads all of it again: so it comes
+    once, and what FFmpeg makes of it is held against what the boxes say in a second reply. What such boxes do not say,
+    or say otherwise, is read until two replies agree.
+
+    Raises:
+        MediaError: It cannot be read.
+        Unavailable: The bucket did not answer.
+    """
+    if is_bucket(source.uri):
+        with suppress(MediaError, MemoryError):
+            info = probed(source, limits, recent, "ranges")
+            with _opened(source, "glance") as again, reading_media(source.uri):
+                if (info.start_s, info.duration_s) in header.extents(again):
+                    return info
+    return probed(source, limits, recent)
+
+
+def probed(source: Source, limits: LimitsConfig, recent: Recent | None = None, way: Way = "checked") -> VideoInfo:
     """What a source says about itself, wherever it lies; `recent` keeps what was read of an object.
 
     Raises:
         MediaError: It cannot be read.
         Unavailable: The bucket did not answer.
     """
+    with _opened(source, way, recent) as file:
+        return probe(file, limits)
+
+
+@contextmanager
+def _opened(source: Source, way: Way, recent: Recent | None = None) -> Iterator[Any]:
     try:
         planned = Entry(source.uri, source.size_bytes, source.generation)
-        with opened(source.uri, planned, recent=recent) as file:
-            return probe(file, limits)
+        with opened(source.uri, planned, way, recent) as file:
+            yield file
     except Unavailable:
         raise
     except StorageError as error:

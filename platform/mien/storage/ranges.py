@@ -22,7 +22,12 @@ Kept = OrderedDict[int, bytes]
 
 
 class RangeFile(io.RawIOBase):
-    """A file over `fetch(start, stop) -> bytes`; `read` gives all that was asked for, short only at the end."""
+    """A file over `fetch(start, stop) -> bytes`; `read` gives all that was asked for, short only at the end.
+
+    Also at the end of what is expected: who reads by the buffer wants nothing behind it.
+    """
+
+    tail_bytes = TAIL_BYTES
 
     def __init__(
         self, fetch: Callable[[int, int], bytes], size_bytes: int, name: str, kept: Kept | None = None
@@ -60,7 +65,7 @@ class RangeFile(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """The next bytes."""
-        left = self._size - self._position
+        left = self._expected_bytes() or self._size - self._position
         wanted = left if size is None or size < 0 else min(size, left)
         parts = list[bytes]()
         while wanted > 0:
@@ -94,7 +99,7 @@ class RangeFile(io.RawIOBase):
         ahead = expected or max(self._position - self._run_start, MIN_FETCH_BYTES)
         stop = self._position + min(max(ahead, wanted), MAX_FETCH_BYTES)
         known = min((start for start in self._kept if start > self._position), default=self._size)
-        stop = min(self._size if self._size - stop <= TAIL_BYTES and not expected else stop, known)
+        stop = min(self._size if self._size - stop <= self.tail_bytes and not expected else stop, known)
         data = self._fetch(self._position, stop)
         if len(data) != stop - self._position:
             raise OSError(f"{self.name}: {len(data)} bytes came instead of {stop - self._position}")
@@ -104,9 +109,19 @@ class RangeFile(io.RawIOBase):
 
     def _expected_bytes(self) -> int:
         """Bytes from the position on that were announced; 0 where none were."""
-        return max([0, *(stop - self._position for start, stop in self._expected if start <= self._position)])
+        stops = [stop for start, stop in self._expected if start <= self._position]
+        return max(0, min(self._size, max(stops, default=0)) - self._position)
 
     def _keep(self, start: int, data: bytes) -> None:
         self._kept[start] = data
         while len(self._kept) > 1 and sum(map(len, self._kept.values())) > MAX_KEPT_BYTES:
             self._kept.popitem(last=False)
+
+
+class Glance(RangeFile):
+    """Of which little is read, here and there: nothing comes but what is asked for and its neighbours."""
+
+    tail_bytes = 0
+
+    def expect(self, start: int, stop: int) -> None:
+        """Nothing is read to its end."""

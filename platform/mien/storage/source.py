@@ -15,12 +15,13 @@ import google_crc32c
 
 from mien.errors import StorageError, Unavailable
 from mien.storage.local import translated
-from mien.storage.ranges import Kept, RangeFile
+from mien.storage.ranges import Glance, Kept, RangeFile
 from mien.storage.tar import Fetch, TarReader, is_tar, split_member
 from mien.storage.uri import GCS, Entry, is_bucket
 
-Way = Literal["ranges", "checked", "whole"]
-"""How an object is read: the ranges that are asked for; each of them until two replies agree; all of it, by its sum."""
+Way = Literal["glance", "ranges", "checked", "whole"]
+"""How an object is read: the few bytes that are asked for; the ranges around them, ahead; each of these until two
+replies agree; all of it, by its sum."""
 
 _MAX_READS = 6
 
@@ -32,10 +33,14 @@ class Recent:
         """Nothing was read yet."""
         self._key: tuple[str, int, Way] | None = None
         self._kept = Kept()
+        self.once = Kept()
+        """Of this object, what came once and is now to be checked."""
 
     def of(self, uri: str, generation: int, way: Way) -> Kept:
         """The ranges that came of this object, those of any other dropped."""
         if self._key != (uri, generation, way):
+            came_once = way == "checked" and self._key == (uri, generation, "ranges")
+            self.once = self._kept if came_once else Kept()
             self._key, self._kept = (uri, generation, way), Kept()
         return self._kept
 
@@ -85,9 +90,12 @@ def opened(uri: str, planned: Entry, way: Way = "checked", recent: Recent | None
     else:
         place, offset = (packed.tar, packed.offset) if packed else (uri, 0)
         with _ranges(place, None if packed else planned.size_bytes, planned.generation) as fetch:
-            fetch = partial(_agreed, fetch, place) if way == "checked" and is_bucket(place) else fetch
-            kept = recent.of(uri, planned.generation, way) if recent and is_bucket(place) else None
-            yield cast("BinaryIO", RangeFile(partial(_shifted, fetch, offset), planned.size_bytes, uri, kept))
+            fetch = partial(_shifted, fetch, offset)
+            recent = recent if recent and is_bucket(place) else Recent()
+            kept = recent.of(uri, planned.generation, way)
+            fetch = partial(_agreed, fetch, uri, recent.once) if way == "checked" and is_bucket(place) else fetch
+            kind = Glance if way == "glance" else RangeFile
+            yield cast("BinaryIO", kind(fetch, planned.size_bytes, uri, kept))
 
 
 @contextlib.contextmanager
@@ -98,7 +106,7 @@ def tar_reader(uri: str, planned: Entry) -> Iterator[TarReader]:
         StorageError: It is gone, may not be read, or has changed since.
     """
     with _ranges(uri, planned.size_bytes, planned.generation) as fetch:
-        fetch = partial(_agreed, fetch, uri) if is_bucket(uri) else fetch
+        fetch = partial(_agreed, fetch, uri, Kept()) if is_bucket(uri) else fetch
         yield TarReader(fetch, planned.size_bytes, uri)
 
 
@@ -161,9 +169,9 @@ def _range(store: Any, name: str, generation: int, start: int, stop: int) -> byt
     return bytes(store.read_range(name, start, stop, generation))
 
 
-def _agreed(fetch: Fetch, uri: str, start: int, stop: int) -> bytes:
-    """A range that came twice alike: the service has no sum for one, and a bit that flips does not do so twice."""
-    seen = set[bytes]()
+def _agreed(fetch: Fetch, uri: str, once: Kept, start: int, stop: int) -> bytes:
+    """A range that came twice alike, `once` perhaps before: the service has no sum for one, and no bit flips twice."""
+    seen = {once.get(start, b"")}
     for _ in range(_MAX_READS):
         data = fetch(start, stop)
         if data in seen:

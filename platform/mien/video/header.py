@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -56,6 +57,19 @@ def tracks(file: BinaryIO) -> list[Track]:
     """Track headers in file order; empty for other containers (ISO 14496-12, sections 8.2, 8.3)."""
     found = [_track(file, start) for start in _inside(file, *_moov(file), b"trak", b"tkhd")]
     return [track for track in found if track]
+
+
+def extents(file: BinaryIO) -> Iterator[tuple[float, float]]:
+    """Start and length in seconds of the tracks of an mp4 or mov file that say so without their samples.
+
+    Those without an edit list, or with one edit (mdhd, elst; ISO 14496-12, sections 8.4.2 and 8.6.6); none for other
+    containers.
+    """
+    start, stop = _moov(file)
+    movie = _clock(file, next(_inside(file, start, stop, b"mvhd"), None))
+    for kind, body, end in _boxes(file, start, stop):
+        if kind == b"trak" and (length := _length(file, body, min(end, stop), movie)):
+            yield 0.0, float(length)
 
 
 def max_samples(file: BinaryIO) -> int:
@@ -144,6 +158,36 @@ def _track(file: BinaryIO, start: int) -> Track | None:
     track_id = int.from_bytes(body[20:24] if at == 52 else body[12:16])
     a, b, _, c, d, _, _, _, _, width, height = struct.unpack(">9i2I", body[at : at + 44])
     return Track(track_id, Matrix(a, b, c, d), width >> 16, height >> 16)
+
+
+class _Clock(NamedTuple):
+    """What mvhd and mdhd have in common: a length, and its unit in 1/s."""
+
+    timescale: int
+    duration: int
+
+
+def _clock(file: BinaryIO, start: int | None) -> _Clock:
+    """Zeros where there is none."""
+    file.seek(start or 0)
+    body = (file.read(32) if start else b"").ljust(32, b"\0")
+    return _Clock(*(struct.unpack_from(">IQ", body, 20) if body[0] == 1 else struct.unpack_from(">II", body, 12)))
+
+
+def _length(file: BinaryIO, start: int, stop: int, movie: _Clock) -> Fraction:
+    """Seconds that a track shows, rounded to its unit as FFmpeg does; 0 where its edits leave that to its samples."""
+    media = _clock(file, next(_inside(file, start, stop, b"mdia", b"mdhd"), None))
+    if not media.timescale or not movie.timescale:
+        return Fraction(0)
+    ticks = media.duration
+    for body in _inside(file, start, stop, b"edts", b"elst"):
+        file.seek(body)
+        edits = file.read(24).ljust(24, b"\0")
+        duration, media_time = struct.unpack_from(">Qq" if edits[0] == 1 else ">Ii", edits, 8)
+        if int.from_bytes(edits[4:8]) != 1 or media_time < 0:
+            return Fraction(0)
+        ticks = min(ticks, round(Fraction(duration * media.timescale, movie.timescale)))
+    return Fraction(ticks, media.timescale)
 
 
 def _segment_end(head: bytes) -> int:

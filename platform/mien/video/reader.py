@@ -14,7 +14,7 @@ import numpy as np
 from av.stream import Discard
 
 from mien.errors import LimitExceeded, MediaError
-from mien.video.limits import BUFFER_BYTES, LimitsConfig
+from mien.video.limits import LimitsConfig
 from mien.video.probe import packets
 
 MIN_BLIND_GAP_S = 2
@@ -32,7 +32,7 @@ def bytes_between(stream: Any, start_pts: int, end_pts: int) -> tuple[int, int]:
     first = max(0, index.search_timestamp(start_pts))
     last = index.search_timestamp(end_pts, any_frame=True) + 1 + stream.codec_context.has_b_frames
     last = min(last, len(index) - 1)
-    return index[first].pos, index[last].pos + index[last].size + BUFFER_BYTES
+    return index[first].pos, index[last].pos + index[last].size
 
 
 class Picture(NamedTuple):
