@@ -57,14 +57,15 @@ def cut_bytes(emulator: Emulator, source: Source, starts_s: Sequence[float]) -> 
     return to_plan, read_from(emulator)[1], pts
 
 
+@pytest.mark.parametrize("with_sound", [False, True])
 @pytest.mark.parametrize("name", ["d18.mp4", "d19.mp4"])  # the smallest: their index weighs most
 def test_three_short_clips_read_at_most_15_percent_of_a_long_video_wherever_they_and_its_index_are(
-    emulator: Emulator, faces_dir: Path, tmp_path: Path, name: str
+    emulator: Emulator, faces_dir: Path, tmp_path: Path, name: str, with_sound: bool
 ) -> None:
     found = {}
     for index_at_start in (True, False):
         path = tmp_path / f"{index_at_start}.mp4"
-        lengthen(faces_dir / name, path, index_at_start=index_at_start)
+        lengthen(faces_dir / name, path, index_at_start=index_at_start, with_sound=with_sound)
         source = uploaded(path, f"{name}/{path.name}")
         local = Source(str(path), path.stat().st_size, path.stat().st_mtime_ns)
         for starts_s in (STARTS_S, WORST_STARTS_S[name]):

@@ -74,33 +74,54 @@ def test_reading_ahead_never_brings_more_than_was_read_before() -> None:
         assert recorded.num_bytes <= 2 * num_read + MIN_FETCH_BYTES
 
 
-def test_what_is_expected_comes_in_one_request_and_ends_there() -> None:
+def test_what_is_expected_comes_in_one_request_wherever_in_it_one_begins_and_ends_there() -> None:
     recorded = Recorded(64 * MB)
     recorded.file.expect(10 * MB, 11 * MB + 100)
     recorded.file.seek(10 * MB + 10)
     while recorded.file.tell() < 11 * MB:
         recorded.file.read(32_768)
-    assert recorded.requests == [(10 * MB + 10, 11 * MB + 100)]
+    assert recorded.requests == [(10 * MB, 11 * MB + 100)]
+    recorded.file.seek(10 * MB)
+    recorded.file.read(10)
     recorded.file.seek(11 * MB + 100)
     recorded.file.read(10)
-    assert recorded.num_bytes == MB + 90 + MIN_FETCH_BYTES, "what follows is as after a jump"
+    assert recorded.num_bytes == MB + 100 + MIN_FETCH_BYTES, "what follows is as after a jump"
 
 
-def test_reads_are_short_at_the_end_of_what_is_expected_so_that_nothing_behind_it_comes() -> None:
+def test_read1_makes_one_request_at_most() -> None:
     recorded = Recorded(MB)
     recorded.file.expect(100, 1000)
     recorded.file.seek(100)
-    assert [len(recorded.file.read(800)) for _ in range(3)] == [800, 100, 800]
+    assert [len(recorded.file.read1(800)) for _ in range(3)] == [800, 100, 800]
     assert recorded.requests == [(100, 1000), (1000, 1000 + MIN_FETCH_BYTES)]
     recorded.file.expect(MB - 10, MB + 50)
     recorded.file.seek(MB - 10)
-    assert recorded.file.read(100) == recorded.data[-10:]
-    assert recorded.file.read(100) == b"", "what is expected behind the end is not there"
+    assert recorded.file.read1(100) == recorded.data[-10:]
+    assert recorded.file.read1(100) == b"", "what is expected behind the end is not there"
 
 
-def test_a_glance_brings_the_neighbours_of_what_is_asked_for_also_near_the_end_and_whatever_is_expected() -> None:
+def test_what_is_kept_of_what_is_expected_does_not_come_again() -> None:
+    recorded = Recorded(64 * MB)
+    for place in (0, 3 * MB):
+        recorded.file.seek(place)
+        recorded.file.read(8)
+    recorded.file.expect(100, 3 * MB + MIN_FETCH_BYTES)
+    recorded.file.seek(MB)
+    while recorded.file.tell() < 3 * MB:
+        recorded.file.read(32_768)
+    assert recorded.requests[2:] == [(MIN_FETCH_BYTES, 3 * MB)]
+
+
+def test_of_very_much_that_is_expected_what_is_asked_for_comes_first() -> None:
+    recorded = Recorded(64 * MB)
+    recorded.file.expect(0, 60 * MB)
+    recorded.file.seek(30 * MB)
+    recorded.file.read(8)
+    assert recorded.requests == [(30 * MB, 30 * MB + MAX_FETCH_BYTES)]
+
+
+def test_a_glance_brings_the_neighbours_of_what_is_asked_for_also_near_the_end() -> None:
     recorded = Recorded(MB, Glance)
-    recorded.file.expect(MB - 20_000, MB)
     recorded.file.seek(MB - 20_000)
     assert recorded.file.read(8) == recorded.data[-20_000:-19_992]
     assert recorded.num_bytes == MIN_FETCH_BYTES

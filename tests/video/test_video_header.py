@@ -2,12 +2,16 @@
 
 import io
 import struct
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
-from mien.video.header import IDENTITY, Matrix, extents, missing_bytes, tracks
+from long_videos import lengthen
+from mien.video.decode import Span, decode_clip
+from mien.video.header import IDENTITY, Matrix, expect_index, extents, missing_bytes, tracks
+from mien.video.limits import LimitsConfig, Shown, open_media
 from mien.video.probe import probe
 
 IMAGE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
@@ -108,3 +112,87 @@ def test_extents_of_real_files_are_those_of_ffmpeg(faces_dir, name):
 
 def test_no_extent_of_a_container_that_has_no_boxes(make_video):
     assert list(extents(io.BytesIO(make_video("video.mkv").read_bytes()))) == []
+
+
+@pytest.fixture(scope="module")
+def with_sound(faces_dir, tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "a.mp4"
+    lengthen(faces_dir / "d18.mp4", path, with_sound=True)
+    return path
+
+
+class Told(io.BytesIO):
+    """A file that writes down what it was told, and what was read of it."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        self.expected, self.last = [], 0
+
+    def expect(self, start, stop):
+        self.expected.append((start, stop))
+
+    def read1(self, size=-1):
+        data = super().read1(size)
+        if self.tell() < len(self.getvalue()) // 20:
+            self.last += len(data)
+        return data
+
+
+def test_the_index_of_sound_that_is_not_wanted_is_neither_told_of_nor_read(with_sound):
+    data = with_sound.read_bytes()
+    start, size = data.index(b"moov") + 4, int.from_bytes(data[data.index(b"moov") - 4 :][:4])
+    all_of_it, pictures = Told(data), Told(data)
+    assert expect_index(all_of_it) == []
+    assert all_of_it.expected == [(start, start - 8 + size)]
+    (place,) = expect_index(pictures, with_sound=False)
+    assert data[place : place + 4] == b"trak"
+    sound_bytes = int.from_bytes(data[place - 4 : place])
+    assert pictures.expected == [(start, place + 4), (place - 4 + sound_bytes, start - 8 + size)]
+    probe(all_of_it)
+    probe(pictures, with_sound=False)
+    assert sound_bytes > size / 2
+    assert pictures.last < all_of_it.last - 1.8 * sound_bytes, "which FFmpeg reads twice"
+
+
+def test_without_sound_a_file_object_is_what_it_was_but_for_its_sound_and_a_path_all_it_was(with_sound):
+    whole, data = probe(with_sound), with_sound.read_bytes()
+    assert whole.audio is not None
+    assert probe(io.BytesIO(data)) == whole == probe(with_sound, with_sound=False)
+    assert probe(io.BytesIO(data), with_sound=False) == replace(whole, audio=None)
+
+
+def test_pictures_of_a_file_object_are_those_of_the_path(with_sound):
+    found, expected = (
+        list(decode_clip(source, Span(300.05, 300.4))) for source in (io.BytesIO(with_sound.read_bytes()), with_sound)
+    )
+    assert [frame.pts for frame in found] == [frame.pts for frame in expected]
+    assert len(found) > 5
+    assert all((one.rgb == other.rgb).all() for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("harm", ["small", "alone", "64 bits"])
+def test_tracks_stay_that_are_small_or_alone_or_of_another_shape(with_sound, faces_dir, harm):
+    data = with_sound.read_bytes()
+    (place,) = expect_index(io.BytesIO(data), with_sound=False)
+    if harm == "small":
+        data = (faces_dir / "d18.mp4").read_bytes()
+    elif harm == "alone":
+        data = data.replace(b"vide", b"soun", 1)
+    else:
+        size = int.from_bytes(data[place - 4 : place])
+        data = data[: place - 4] + struct.pack(">I4sQ", 1, b"trak", size) + data[place + 12 :]
+    assert expect_index(io.BytesIO(data), with_sound=False) == []
+    with open_media(io.BytesIO((faces_dir / "d18.mp4").read_bytes()), LimitsConfig(), with_sound=False) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 8192])
+def test_a_hidden_box_is_free_however_it_is_read(with_sound, chunk):
+    data = with_sound.read_bytes()
+    (place,) = expect_index(io.BytesIO(data), with_sound=False)
+    shown = Shown(io.BytesIO(data), with_sound=False)
+    shown.seek(place - 100)
+    read = b"".join(iter(lambda: shown.read(chunk) if shown.tell() < place + 100 else b"", b""))
+    expected = data[:place] + b"free" + data[place + 4 :]
+    assert read == expected[place - 100 :][: len(read)]
+    assert len(read) >= 200

@@ -160,7 +160,7 @@ class Cutter:
                 if way == "checked":
                     self._read_header(planned, clip.get("header_crc32c") or "")
                 source = stack.enter_context(opened(uri, planned, way, self._recent))
-                info = probe(source, self._limits)
+                info = probe(source, self._limits, with_sound=False)
                 if self._config.fetch == "auto" and way != "whole" and is_cheaper_whole(planned, span, info):
                     source = stack.enter_context(opened(uri, planned, "whole"))
                 cut = self._cut(source, span)
@@ -187,7 +187,7 @@ class Cutter:
             return
         once = opened(planned.name, planned, "ranges", self._recent)
         with contextlib.suppress(ClipError, MemoryError), once as source:
-            probe(source, self._limits)
+            probe(source, self._limits, with_sound=False)
         self._recent.check(crc32c)
 
     def _cut(self, source: str | BinaryIO, span: Span) -> "_Cut":

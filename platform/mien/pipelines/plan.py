@@ -234,7 +234,7 @@ def probed(source: Source, limits: LimitsConfig, recent: Recent | None = None, w
         Unavailable: The bucket did not answer.
     """
     with _opened(source, way, recent) as file:
-        return probe(file, limits)
+        return probe(file, limits, with_sound=False)
 
 
 @contextmanager

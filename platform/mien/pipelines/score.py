@@ -68,7 +68,7 @@ class Scorer:
             return [unfit(source, str(error))]
 
     def _chosen(self, source: Source, file: str | BinaryIO) -> list[Clip]:
-        info = probe(file, self._config.limits)
+        info = probe(file, self._config.limits, with_sound=False)
         problem = self._clips.too_short(info.duration_s)
         if problem:
             raise ClipError(problem)

@@ -22,10 +22,7 @@ Kept = OrderedDict[int, bytes]
 
 
 class RangeFile(io.RawIOBase):
-    """A file over `fetch(start, stop) -> bytes`; `read` gives all that was asked for, short only at the end.
-
-    Also at the end of what is expected: who reads by the buffer wants nothing behind it.
-    """
+    """A file over `fetch(start, stop) -> bytes`; `read` gives all that was asked for, short only at the end."""
 
     tail_bytes = TAIL_BYTES
 
@@ -65,15 +62,23 @@ class RangeFile(io.RawIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """The next bytes."""
-        left = self._expected_bytes() or self._size - self._position
-        wanted = left if size is None or size < 0 else min(size, left)
+        wanted = self._wanted(size)
         parts = list[bytes]()
         while wanted > 0:
-            part = self._part(wanted)
-            parts.append(part)
-            self._position += len(part)
-            wanted -= len(part)
+            parts.append(self.read1(wanted))
+            wanted -= len(parts[-1])
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read1(self, size: int | None = -1) -> bytes:
+        """Those of the next bytes that are kept, or else that one request brings: for who reads more than is needed."""
+        wanted = self._wanted(size)
+        part = self._part(wanted) if wanted > 0 else b""
+        self._position += len(part)
+        return part
+
+    def _wanted(self, size: int | None) -> int:
+        left = self._size - self._position
+        return left if size is None or size < 0 else min(size, left)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill a buffer."""
@@ -85,24 +90,31 @@ class RangeFile(io.RawIOBase):
         """Bytes from the position to the end of one kept range, at most `wanted`."""
         start = next((start for start, data in self._kept.items() if 0 <= self._position - start < len(data)), None)
         if start is None:
-            start = self._position
-            self._keep(start, self._more(wanted))
+            start = self._first_missing()
+            self._keep(start, self._more(start, self._position - start + wanted))
         self._kept.move_to_end(start)
         offset = self._position - start
         return self._kept[start][offset : offset + wanted]
 
-    def _more(self, wanted: int) -> bytes:
-        """One request from the position on: what is expected, or as much again as was read on without being told."""
-        if self._position != self._run_stop:
-            self._run_start = self._position
+    def _first_missing(self) -> int:
+        """Where a request begins: at the position, or before it if what is expected begins there and is not kept."""
+        begin = min((start for start, stop in self._expected if start <= self._position < stop), default=self._position)
+        ends = [start + len(data) for start, data in self._kept.items() if start <= self._position]
+        start = max(begin, *ends) if ends else begin
+        return start if self._position - start < MAX_FETCH_BYTES // 2 else self._position
+
+    def _more(self, start: int, wanted: int) -> bytes:
+        """One request from `start` on: what is expected, or as much again as was read on without being told."""
+        if start != self._run_stop:
+            self._run_start = start
         expected = self._expected_bytes()
-        ahead = expected or max(self._position - self._run_start, MIN_FETCH_BYTES)
-        stop = self._position + min(max(ahead, wanted), MAX_FETCH_BYTES)
-        known = min((start for start in self._kept if start > self._position), default=self._size)
+        ahead = self._position - start + expected if expected else max(start - self._run_start, MIN_FETCH_BYTES)
+        stop = start + min(max(ahead, wanted), MAX_FETCH_BYTES)
+        known = min((other for other in self._kept if other > self._position), default=self._size)
         stop = min(self._size if self._size - stop <= self.tail_bytes and not expected else stop, known)
-        data = self._fetch(self._position, stop)
-        if len(data) != stop - self._position:
-            raise OSError(f"{self.name}: {len(data)} bytes came instead of {stop - self._position}")
+        data = self._fetch(start, stop)
+        if len(data) != stop - start:
+            raise OSError(f"{self.name}: {len(data)} bytes came instead of {stop - start}")
         self._run_stop = stop
         self._run_start = stop if expected else self._run_start
         return data
@@ -122,6 +134,3 @@ class Glance(RangeFile):
     """Of which little is read, here and there: nothing comes but what is asked for and its neighbours."""
 
     tail_bytes = 0
-
-    def expect(self, start: int, stop: int) -> None:
-        """Nothing is read to its end."""

@@ -110,7 +110,7 @@ def frames_at(
 
 def _frames_at(source: Source, times_s: Sequence[float], limits: LimitsConfig) -> Iterator[tuple[int, Frame]]:
     name = media_name(source)
-    with open_media(source, limits, name) as container:
+    with open_media(source, limits, name, with_sound=False) as container:
         stream = video_stream(container, limits, name)
         reader, upright = Reader(container, stream, limits, name), _Upright(stream)
         shown: Picture | None = None
@@ -147,7 +147,7 @@ def _decode(
     source: Source, spans: Sequence[Span], fps: float | None, limits: LimitsConfig
 ) -> Iterator[tuple[int, Frame]]:
     name = media_name(source)
-    with open_media(source, limits, name) as container:
+    with open_media(source, limits, name, with_sound=False) as container:
         stream = video_stream(container, limits, name)
         clips = [_Clip(position, span, fps, stream.time_base) for position, span in enumerate(spans)]
         if not isinstance(source, str | os.PathLike):

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,8 +11,21 @@ MAX_BOXES = 100_000
 """Boxes looked at on one level; a fragmented file has two per fragment."""
 
 
+MIN_HIDDEN_BYTES = 64 << 10
+"""The index of a track that nobody reads is passed over from this size on: it is worth a request."""
+
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp")
 """What an mp4 or mov file begins with."""
+
+
+class Readable(Protocol):
+    """As much of a binary file as a header needs."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move; the new position."""
 
 
 class Matrix(NamedTuple):
@@ -53,13 +66,13 @@ class Track(NamedTuple):
     height_px: int
 
 
-def tracks(file: BinaryIO) -> list[Track]:
+def tracks(file: Readable) -> list[Track]:
     """Track headers in file order; empty for other containers (ISO 14496-12, sections 8.2, 8.3)."""
     found = [_track(file, start) for start in _inside(file, *_moov(file), b"trak", b"tkhd")]
     return [track for track in found if track]
 
 
-def extents(file: BinaryIO) -> Iterator[tuple[float, float]]:
+def extents(file: Readable) -> Iterator[tuple[float, float]]:
     """Start and length in seconds of the tracks of an mp4 or mov file that say so without their samples.
 
     Those without an edit list, or with one edit (mdhd, elst; ISO 14496-12, sections 8.4.2 and 8.6.6); none for other
@@ -72,7 +85,7 @@ def extents(file: BinaryIO) -> Iterator[tuple[float, float]]:
             yield 0.0, float(length)
 
 
-def max_samples(file: BinaryIO) -> int:
+def max_samples(file: Readable) -> int:
     """The largest number of samples that a track of an mp4 or mov file claims (stsz; ISO 14496-12, section 8.7.3).
 
     Samples of one size take no room in the table, so that twenty bytes can claim four thousand million; whoever reads
@@ -85,7 +98,7 @@ def max_samples(file: BinaryIO) -> int:
     return max(counts)
 
 
-def missing_bytes(file: BinaryIO) -> int:
+def missing_bytes(file: Readable) -> int:
     """Bytes that the outermost element claims beyond the end of the file: 0 when whole or when it cannot be told."""
     size = num_bytes(file)
     file.seek(0)
@@ -101,29 +114,66 @@ def missing_bytes(file: BinaryIO) -> int:
     return max(0, end - size)
 
 
-def expect(file: BinaryIO, start: int, stop: int) -> None:
+def expect_index(file: Readable, *, with_sound: bool = True) -> list[int]:
+    """Tell a file that fetches what is read of it how far the index of an mp4 or mov file goes.
+
+    Returns:
+        Without sound, where the kinds of the boxes stand (`trak`) that are large, not for pictures, and not told of.
+    """
+    start, stop = _moov(file)
+    hidden = [] if with_sound else _other_tracks(file, start, stop)
+    for body, end in hidden:
+        expect(file, start, body)
+        start = end
+    expect(file, start, stop)
+    return [body - 4 for body, _ in hidden]
+
+
+def expect(file: Readable, start: int, stop: int) -> None:
     """Tell a file that fetches what is read of it (`storage.ranges`) how far one will read from `start` on."""
     announce = getattr(file, "expect", None)
     if announce is not None:
         announce(start, stop)
 
 
-def num_bytes(file: BinaryIO) -> int:
+def num_bytes(file: Readable) -> int:
     """Size of a seekable file; moves its position."""
     return file.seek(0, 2)
 
 
-def _moov(file: BinaryIO) -> tuple[int, int]:
+def _moov(file: Readable) -> tuple[int, int]:
     """Body of the first movie box, the only one that is read; empty where there is none."""
     size = num_bytes(file)
     for kind, start, stop in _boxes(file, 0, size):
         if kind == b"moov":
-            expect(file, start, min(stop, size))
             return start, min(stop, size)
     return 0, 0
 
 
-def _inside(file: BinaryIO, start: int, stop: int, kind: bytes, *deeper: bytes) -> Iterator[int]:
+def _other_tracks(file: Readable, start: int, stop: int) -> list[tuple[int, int]]:
+    """Bodies of the large tracks that are no pictures, beside one that is; what may hide no such one is not read."""
+    tracks = dict[tuple[int, int], bytes]()
+    for kind, body, end in _boxes(file, start, stop):
+        if kind == b"trak":
+            tracks[body, min(end, stop)] = _handler(file, body, min(end, stop))
+        if stop - end < MIN_HIDDEN_BYTES:
+            break
+    if b"vide" not in tracks.values():
+        return []
+    return [span for span, handler in tracks.items() if handler != b"vide" and span[1] - span[0] >= MIN_HIDDEN_BYTES]
+
+
+def _handler(file: Readable, start: int, stop: int) -> bytes:
+    """What the samples of a track are (hdlr; ISO 14496-12, section 8.4.3): `vide`, `soun` ...; `vide` if in doubt."""
+    file.seek(start - 4)
+    is_plain = file.read(4) == b"trak"  # not before the body where the size has 64 bits
+    for body in _inside(file, start, stop, b"mdia", b"hdlr"):
+        file.seek(body + 8)
+        return file.read(4) if is_plain else b"vide"
+    return b"vide"
+
+
+def _inside(file: Readable, start: int, stop: int, kind: bytes, *deeper: bytes) -> Iterator[int]:
     """Bodies of all boxes at a path within [start, stop); none reaches beyond the one around it."""
     for found, body, end in _boxes(file, start, stop):
         if found == kind and not deeper:
@@ -132,7 +182,7 @@ def _inside(file: BinaryIO, start: int, stop: int, kind: bytes, *deeper: bytes) 
             yield from _inside(file, body, min(end, stop), *deeper)
 
 
-def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+def _boxes(file: Readable, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
     """Kind, start of the body and claimed end of the boxes that begin in [start, stop)."""
     for _ in range(MAX_BOXES):
         if start + 8 > stop:
@@ -149,7 +199,7 @@ def _boxes(file: BinaryIO, start: int, stop: int) -> Iterator[tuple[bytes, int, 
         start = end
 
 
-def _track(file: BinaryIO, start: int) -> Track | None:
+def _track(file: Readable, start: int) -> Track | None:
     file.seek(start)
     body = file.read(96)
     at = 52 if body[:1] == b"\x01" else 40
@@ -167,14 +217,14 @@ class _Clock(NamedTuple):
     duration: int
 
 
-def _clock(file: BinaryIO, start: int | None) -> _Clock:
+def _clock(file: Readable, start: int | None) -> _Clock:
     """Zeros where there is none."""
     file.seek(start or 0)
     body = (file.read(32) if start else b"").ljust(32, b"\0")
     return _Clock(*(struct.unpack_from(">IQ", body, 20) if body[0] == 1 else struct.unpack_from(">II", body, 12)))
 
 
-def _length(file: BinaryIO, start: int, stop: int, movie: _Clock) -> Fraction:
+def _length(file: Readable, start: int, stop: int, movie: _Clock) -> Fraction:
     """Seconds that a track shows, rounded to its unit as FFmpeg does; 0 where its edits leave that to its samples."""
     media = _clock(file, next(_inside(file, start, stop, b"mdia", b"mdhd"), None))
     if not media.timescale or not movie.timescale:

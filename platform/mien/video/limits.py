@@ -7,7 +7,7 @@ limits: the file is opened once with every decoder barred, looked at, and only t
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from mien.config import Config
 from mien.errors import LimitExceeded, MediaError
 from mien.log import printable
 from mien.video import header
+from mien.video.header import Readable
 
 Source = str | os.PathLike[str] | BinaryIO
 """A local path, or a seekable binary file."""
@@ -84,7 +85,9 @@ def _decoder(name: str) -> Any:
 
 
 @contextmanager
-def open_media(source: Source, limits: LimitsConfig, name: str | None = None) -> Iterator[Any]:
+def open_media(
+    source: Source, limits: LimitsConfig, name: str | None = None, *, with_sound: bool = True
+) -> Iterator[Any]:
     """Open a media file within limits, as a PyAV input container; closed at the end of the block.
 
     An error of PyAV or of the operating system inside the block is taken for one of this file.
@@ -93,6 +96,7 @@ def open_media(source: Source, limits: LimitsConfig, name: str | None = None) ->
         source: Local path, never a URL, or seekable binary file, which is left open.
         limits: What is allowed.
         name: What error messages call the file; its path by default.
+        with_sound: Whether other streams than pictures are wanted; of a file object they need not be there otherwise.
 
     Raises:
         MediaError: The file is missing, unreadable, empty, not an allowed container, or damaged.
@@ -101,7 +105,7 @@ def open_media(source: Source, limits: LimitsConfig, name: str | None = None) ->
     name = name or media_name(source)
     with ExitStack() as stack:
         try:
-            container = stack.enter_context(_vetted(source, limits, name))
+            container = stack.enter_context(_vetted(source, limits, name, with_sound))
         except MemoryError as error:
             raise LimitExceeded(f"{name}: {TOO_LARGE}") from error
         except (av.FFmpegError, OSError) as error:
@@ -200,40 +204,78 @@ def reading(source: Source) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _vetted(source: Source, limits: LimitsConfig, name: str) -> Iterator[Any]:
+def _vetted(source: Source, limits: LimitsConfig, name: str, with_sound: bool) -> Iterator[Any]:
     if isinstance(source, str | os.PathLike) and stat.S_ISFIFO(Path(source).stat().st_mode):
         raise MediaError(f"{name}: is a pipe; write it to a file first")
     with reading(source) as file:
-        _check_file(file, limits, name)
-    with _opened(source, SEALED, limits) as sealed:
+        shown = Shown(file, with_sound or isinstance(source, str | os.PathLike))
+        _check_file(shown, limits, name)
+    seen = source if isinstance(source, str | os.PathLike) else shown
+    with _opened(seen, SEALED, limits) as sealed:
         check_claims(sealed, limits, name)
         allowed = {"codec_whitelist": ",".join(limits.codecs), "max_pixels": _decoder_pixels(sealed, limits)}
-    with _opened(source, allowed, limits) as container:
+    with _opened(seen, allowed, limits) as container:
         check_claims(container, limits, name)
         yield container
 
 
 @contextmanager
-def _opened(source: Source, options: dict[str, str], limits: LimitsConfig) -> Iterator[Any]:
+def _opened(source: "str | os.PathLike[str] | Shown", options: dict[str, str], limits: LimitsConfig) -> Iterator[Any]:
     options = options | {"protocol_whitelist": "file", "format_whitelist": ",".join(limits.containers)}
-    buffer_size = 1 << 18
-    if isinstance(source, str | os.PathLike):
-        file: Any = "file:" + os.path.abspath(source)  # noqa: PTH100  keeps bytes that are not UTF-8
-    else:
+    file: Any = source
+    buffer_size = BUFFER_BYTES
+    if isinstance(source, Shown):
         source.seek(0)
-        file, buffer_size = _Unnamed(source), BUFFER_BYTES
+        file = _Unnamed(source)
+    else:
+        file, buffer_size = "file:" + os.path.abspath(source), 1 << 18  # noqa: PTH100  keeps bytes that are not UTF-8
     with av.open(file, "r", options=options, metadata_errors="replace", buffer_size=buffer_size) as container:
         yield container
 
 
+class Shown:
+    """A file without the tracks that nobody wants: their boxes are called `free`, so that none of them is fetched."""
+
+    def __init__(self, file: BinaryIO, with_sound: bool) -> None:
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+        self._hidden = header.expect_index(file, with_sound=with_sound)
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        return self._patched(self._file.read, size)
+
+    def read1(self, size: int = -1) -> bytes:
+        """Some of the next bytes, as the file has it."""
+        return self._patched(getattr(self._file, "read1", self._file.read), size)
+
+    def _patched(self, read: Callable[[int], bytes], size: int) -> bytes:
+        start, data = self._file.tell(), read(size)
+        for place in self._hidden:
+            if start - 4 < place < start + len(data):
+                data = _patched(data, place - start, b"free")
+        return data
+
+
 class _Unnamed:
-    """A file without its name: of what is called like an address FFmpeg reads many frames at once, for one of them."""
+    """What FFmpeg reads by the buffer, and so beyond what it needs: no more than is there already, or one request.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+    It has no name: of what is called like an address FFmpeg reads many frames at once, for one of them.
+    """
+
+    def __init__(self, file: Shown) -> None:
+        self.read, self.seek, self.tell = file.read1, file.seek, file.tell
 
 
-def _check_file(file: BinaryIO, limits: LimitsConfig, name: str) -> None:
+def _patched(data: bytes, start: int, patch: bytes) -> bytes:
+    """The data with what of the patch lies in it, beginning at `start`, which may be before its own."""
+    patched = bytearray(data)
+    for place, byte in enumerate(patch, start):
+        if 0 <= place < len(data):
+            patched[place] = byte
+    return bytes(patched)
+
+
+def _check_file(file: Readable, limits: LimitsConfig, name: str) -> None:
     """Size and claims that can be read without FFmpeg."""
     size = header.num_bytes(file)
     if size == 0:

@@ -95,8 +95,8 @@ class VideoInfo:
         }
 
 
-def probe(source: Source, limits: LimitsConfig | None = None) -> VideoInfo:
-    """Describe a video from its header and index.
+def probe(source: Source, limits: LimitsConfig | None = None, *, with_sound: bool = True) -> VideoInfo:
+    """Describe a video from its header and index; without sound, less of these is read of a file object.
 
     Raises:
         MediaError: It is not a readable video of an allowed kind.
@@ -104,7 +104,7 @@ def probe(source: Source, limits: LimitsConfig | None = None) -> VideoInfo:
     """
     limits = limits or LimitsConfig()
     name = media_name(source)
-    with open_media(source, limits, name) as container:
+    with open_media(source, limits, name, with_sound=with_sound) as container:
         stream = video_stream(container, limits, name)
         with reading(source) as file:
             size_bytes = header.num_bytes(file)
