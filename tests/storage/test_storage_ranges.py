@@ -88,16 +88,16 @@ def test_what_is_expected_comes_in_one_request_wherever_in_it_one_begins_and_end
     assert recorded.num_bytes == MB + 100 + MIN_FETCH_BYTES, "what follows is as after a jump"
 
 
-def test_read1_makes_one_request_at_most() -> None:
+def test_read_some_makes_one_request_at_most() -> None:
     recorded = Recorded(MB)
     recorded.file.expect(100, 1000)
     recorded.file.seek(100)
-    assert [len(recorded.file.read1(800)) for _ in range(3)] == [800, 100, 800]
+    assert [len(recorded.file.read_some(800)) for _ in range(3)] == [800, 100, 800]
     assert recorded.requests == [(100, 1000), (1000, 1000 + MIN_FETCH_BYTES)]
     recorded.file.expect(MB - 10, MB + 50)
     recorded.file.seek(MB - 10)
-    assert recorded.file.read1(100) == recorded.data[-10:]
-    assert recorded.file.read1(100) == b"", "what is expected behind the end is not there"
+    assert recorded.file.read_some(100) == recorded.data[-10:]
+    assert recorded.file.read_some(100) == b"", "what is expected behind the end is not there"
 
 
 def test_what_is_kept_of_what_is_expected_does_not_come_again() -> None:

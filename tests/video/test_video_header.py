@@ -131,8 +131,8 @@ class Told(io.BytesIO):
     def expect(self, start, stop):
         self.expected.append((start, stop))
 
-    def read1(self, size=-1):
-        data = super().read1(size)
+    def read(self, size=-1):
+        data = super().read(size)
         if self.tell() < len(self.getvalue()) // 20:
             self.last += len(data)
         return data

@@ -65,11 +65,11 @@ class RangeFile(io.RawIOBase):
         wanted = self._wanted(size)
         parts = list[bytes]()
         while wanted > 0:
-            parts.append(self.read1(wanted))
+            parts.append(self.read_some(wanted))
             wanted -= len(parts[-1])
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def read1(self, size: int | None = -1) -> bytes:
+    def read_some(self, size: int | None = -1) -> bytes:
         """Those of the next bytes that are kept, or else that one request brings: for who reads more than is needed."""
         wanted = self._wanted(size)
         part = self._part(wanted) if wanted > 0 else b""

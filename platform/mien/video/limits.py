@@ -244,9 +244,9 @@ class Shown:
         """The next bytes."""
         return self._patched(self._file.read, size)
 
-    def read1(self, size: int = -1) -> bytes:
-        """Some of the next bytes, as the file has it."""
-        return self._patched(getattr(self._file, "read1", self._file.read), size)
+    def read_some(self, size: int = -1) -> bytes:
+        """The same, or fewer if the file would have to fetch them (`storage.ranges`)."""
+        return self._patched(getattr(self._file, "read_some", self._file.read), size)
 
     def _patched(self, read: Callable[[int], bytes], size: int) -> bytes:
         start, data = self._file.tell(), read(size)
@@ -263,7 +263,7 @@ class _Unnamed:
     """
 
     def __init__(self, file: Shown) -> None:
-        self.read, self.seek, self.tell = file.read1, file.seek, file.tell
+        self.read, self.seek, self.tell = file.read_some, file.seek, file.tell
 
 
 def _patched(data: bytes, start: int, patch: bytes) -> bytes:
