@@ -12,6 +12,7 @@ from mien.datasets.card import CardConfig
 from mien.datasets.forget import forget
 from mien.datasets.formats import FormatConfig
 from mien.datasets.hdf5 import Hdf5Config
+from mien.datasets.local_shards import shards_root
 from mien.datasets.parquet import ParquetConfig
 from mien.datasets.preview import PreviewConfig
 from mien.datasets.publish import publish
@@ -142,6 +143,22 @@ def test_a_writer_that_was_held_up_comes_too_late(store: LocalStore) -> None:
     for shard in ("mixed", "alone", "lost", "gone"):
         assert not commit(store, shard, "late", {"files": [], "samples": [], "failures": []})
     assert contents(store) == after
+
+
+def test_decoded_shards_of_a_dead_training_go_too(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
+    make_people(store, ParquetConfig())
+    mine, other = shards_root(store.uri) / "run", shards_root(str(tmp_path / "other")) / "run"
+    for folder in (mine, other):
+        folder.mkdir(parents=True)
+        (folder / "crop.npy").write_bytes(b"a face")
+    report = forget(store, BERTILLE)
+    assert report is not None
+    assert not mine.exists()
+    assert (other / "crop.npy").exists()
+    assert any(f"delete {mine.parent} there" in line for line in report.outside)
 
 
 def test_a_name_in_the_config_is_told(store: LocalStore) -> None:

@@ -20,6 +20,7 @@ room for the touched shards a second time. No run of `mien serialize` may be ali
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ from mien.datasets.card import CardConfig
 from mien.datasets.dataset import COMPLETE, CONFIG, Dataset
 from mien.datasets.erasure import Extent, Journal, begin, is_theirs, planned, survey, touched
 from mien.datasets.export.record import notes
+from mien.datasets.local_shards import shards_root
 from mien.datasets.preview import PreviewConfig
 from mien.datasets.rebuild import Row, empty, rebuild
 from mien.datasets.tables import parquet_bytes
@@ -88,6 +90,7 @@ def forget(store: Store, subject: str, reason: str = "") -> Report | None:
     card, preview = _of_a_person(dataset)
     published = publish.publish(store, card, preview, dataset.record)
     store.clear_scratch()
+    shutil.rmtree(shards_root(store.uri), ignore_errors=True)
     _write_audit(store, journal, num_bytes)
     _complete(store, published.record, journal.audit_name)
     store.delete(publish.JOURNAL)
@@ -147,6 +150,8 @@ def _complete(store: Store, record: Mapping[str, Any], name: str) -> None:
 
 def _outside(dataset: Dataset, store: Store, subject: str) -> Iterator[str]:
     yield "models trained on the subject, exports, copies and backups still hold it: redo or delete them"
+    root = shards_root(store.uri)
+    yield f"other machines that trained on it may have decoded shards of runs that died: delete {root} there, too"
     for export in notes(store):
         yield (
             f"the export at {export['place']} (begun {export['begun_at']}): delete it, or make it again with "

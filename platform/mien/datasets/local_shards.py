@@ -3,6 +3,8 @@
 A shard is fetched, checked and decoded once per machine.
 """
 
+import hashlib
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,12 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.frames import crop_pixels
 from mien.datasets.local_arrays import LocalArrays, Rows, begin_array
 from mien.errors import DatasetError
+from mien.storage.uri import canonical
+
+
+def shards_root(dataset: str) -> Path:
+    """Where a machine keeps decoded shards of a dataset, each run of a training in a folder of its own."""
+    return Path(tempfile.gettempdir()) / "mien-shards" / hashlib.sha256(canonical(dataset).encode()).hexdigest()[:16]
 
 
 class LocalShards:

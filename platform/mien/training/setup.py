@@ -1,7 +1,6 @@
 """Everything that a worker needs before its first step: data, model, optimiser, and where the run is."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from mien.datasets.dataset import Dataset, open_dataset
-from mien.datasets.local_shards import LocalShards
+from mien.datasets.local_shards import LocalShards, shards_root
 from mien.datasets.split import HELD_OUT, TRAIN, split
 from mien.models import checkpoint
 from mien.models.unet import UnetConfig
@@ -180,5 +179,4 @@ def orders(dataset: Dataset, rows: SampleRows, data: ClipDataConfig, seed: int) 
 
 def shards_folder(config: TrainConfig) -> Path:
     """Decoded shards on a local disk, shared by the workers of a machine and found again after a crash."""
-    name = hashlib.sha256(f"{canonical(config.dataset)} {canonical(config.output)}".encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / "mien-shards" / name
+    return shards_root(config.dataset) / hashlib.sha256(canonical(config.output).encode()).hexdigest()[:16]
