@@ -22,10 +22,11 @@ from mien.clips.clip import Source
 from mien.clips.sources import SourcesConfig, find_videos
 from mien.datasets import ingested
 from mien.errors import ConfigError, PreflightError, RefusedError, TooManyFailures, Unavailable
-from mien.pipelines.ingest import IngestConfig, check, dry_run, require_all, rights, run
+from mien.pipelines.ingest import IngestConfig, check, dry_run, rights, run
 from mien.storage import lease
 from mien.storage.commit import digest
 from mien.storage.emulator import Emulator
+from mien.storage.rights import require_all
 from mien.storage.uri import open_store
 
 SECRET = "X-Goog-Signature=c0ffee"

@@ -126,6 +126,11 @@ def test_a_file_in_place_of_the_folder_is_one_clear_error(tmp_path: Path) -> Non
         LocalStore(tmp_path / "out").put_new("plan/0", b"x")
 
 
+def test_a_file_system_that_takes_no_folders_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"^/proc/mien/x: permission denied"):
+        LocalStore(Path("/proc/mien")).replace("x", b"")
+
+
 def test_reading_what_is_not_there_names_it(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"index\.parquet: does not exist"):
         LocalStore(tmp_path).fetch("index.parquet")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mien.errors import ConfigError
+from mien.errors import ConfigError, PreflightError
 from mien.models import checkpoint
 from mien.objectives.bridge import EmbeddingBridge
 from mien.objectives.load import load_objective
@@ -102,6 +102,13 @@ def test_pairs_that_do_not_fit_are_told(
     config = EvaluateConfig.parse({"checkpoint": run, "output": str(tmp_path), "bridging": given}, "test")
     with pytest.raises(ConfigError, match=message):
         evaluate.run(config)
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_measured(run: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    output = str(tmp_path / "file" / "report")
+    with pytest.raises(PreflightError, match=rf"output={output}: write: "):
+        evaluate.run(EvaluateConfig.parse({"checkpoint": run, "output": output}, "test"))
 
 
 def test_embeddings_of_another_width_are_refused_before_a_worker_starts(files: tuple[str, str], tmp_path: Path) -> None:

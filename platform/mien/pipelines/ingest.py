@@ -18,7 +18,7 @@ from mien.pipelines.ingest_item import FAILED, ItemConfig, Outcome, ingest
 from mien.pipelines.ingest_table import Board, Progress, Seen, Teller, counts_of
 from mien.pipelines.pools import PoolConfig, require_room
 from mien.storage import lease
-from mien.storage.rights import Right, free_gb, try_rights
+from mien.storage.rights import Right, free_gb, require_all, try_rights
 from mien.storage.uri import Store, canonical, is_bucket, open_store
 
 _NUM_RETRIES = 3
@@ -137,17 +137,6 @@ def rights(config: IngestConfig) -> list[Right]:
     """
     _require_output(config)
     return try_rights(open_store(config.output))
-
-
-def require_all(found: list[Right], output: str) -> None:
-    """Every right must be there.
-
-    Raises:
-        PreflightError: One is missing.
-    """
-    missing = [right for right in found if right.state == "missing"]
-    if missing:
-        raise PreflightError(f"output={output}: {missing[0].name}: {missing[0].found}")
 
 
 def _require_output(config: IngestConfig) -> None:

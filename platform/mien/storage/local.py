@@ -185,6 +185,8 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+    except FileNotFoundError:  # not for want of those above it, but by a file system such as /proc
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mien.errors import MienError, StorageError
+from mien.errors import MienError, PreflightError, StorageError
 from mien.storage.uri import Store, is_bucket
 
 PROBE = ".probe-"
@@ -29,6 +29,17 @@ class Right(NamedTuple):
 def try_rights(store: Store) -> list[Right]:
     """Try every right by a probe of four bytes, which is left behind only where deleting is forbidden."""
     return list(_tried(store))
+
+
+def require_all(found: list[Right], output: str) -> None:
+    """Every right must be there.
+
+    Raises:
+        PreflightError: One is missing.
+    """
+    missing = [right for right in found if right.state == "missing"]
+    if missing:
+        raise PreflightError(f"output={output}: {missing[0].name}: {missing[0].found}")
 
 
 def _tried(store: Store) -> Iterator[Right]:

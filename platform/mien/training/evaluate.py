@@ -27,6 +27,7 @@ from mien.pipelines.cluster import ClusterConfig, cause_of, session
 from mien.pipelines.embed import Work
 from mien.pipelines.embed import embed as over_actors
 from mien.pipelines.pools import PoolConfig
+from mien.storage.rights import require_all, try_rights
 from mien.storage.uri import Store, canonical, open_store
 from mien.training import evaluate_bridge, evaluate_samples, gather
 from mien.training.clip_tasks import NOBODY, Chosen, ClipTask, choose
@@ -125,8 +126,9 @@ def run(config: EvaluateConfig) -> EvaluateReport:
     Raises:
         CheckpointError: There is no checkpoint of `mien train`, or it cannot be read.
         DatasetError: The dataset is unfinished or damaged.
-        PreflightError: It holds no face, a network's weights cannot be had, or a worker fits on no machine.
-        StorageError: The report cannot be written.
+        PreflightError: It holds no face, a network's weights cannot be had, a worker fits on no machine, or the report
+            could not be written.
+        StorageError: The report cannot be written any more.
     """
     found = find(config)
     store = open_store(config.output or f"{found.store.uri}/{FOLDER}")
@@ -134,11 +136,13 @@ def run(config: EvaluateConfig) -> EvaluateReport:
     if trained.objective.kind == "ddpm":
         return _of_images(config, found, trained, store)
     if trained.objective.kind == "bridge":
+        _require_output(store)
         facts = _facts_of(config, found, trained)
         return evaluate_bridge.run(config.bridging, found.uri, config.weights, facts, store)
     prepared = prepare(config)
     for note in prepared.notes():
         logger.warning("note     %s", note)
+    _require_output(store)
     seen, unseen = embed(config, prepared)
     return write(store, measure(config.evaluation, prepared, seen, unseen), prepared.facts())
 
@@ -164,8 +168,14 @@ def _of_images(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig, 
     facts = _facts_of(config, found, trained) | {"notes": notes}
     for note in notes:
         logger.warning("note     %s", note)
+    _require_output(store)
     job = SamplesJob(found.uri, config.weights, trained, config.samples, backbone)
     return evaluate_samples.run(job, inception, facts, store, config.workers.embed, config.cluster)
+
+
+def _require_output(store: Store) -> None:
+    """Before minutes of work, not after."""
+    require_all(try_rights(store), store.uri)
 
 
 def _facts_of(config: EvaluateConfig, found: Checkpoint, trained: TrainConfig) -> dict[str, Any]:

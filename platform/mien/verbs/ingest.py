@@ -44,4 +44,4 @@ def _test(config: Any, *, as_json: bool) -> None:
     found = call("mien.pipelines.ingest:rights", config)
     rows = [right._asdict() for right in found]
     emit(rows, as_json, lambda: table(rows))
-    call("mien.pipelines.ingest:require_all", found, config.output)
+    call("mien.storage.rights:require_all", found, config.output)
