@@ -7,7 +7,7 @@ import pytest
 
 from mien.config import Config
 from mien.errors import RefusedError
-from mien.storage.claim import CONFIG, claim
+from mien.storage.claim import CONFIG, claim, require_own
 from mien.storage.local import LocalStore
 
 
@@ -36,3 +36,14 @@ def test_another_config_or_something_else_is_refused_and_stays(tmp_path: Path) -
     with pytest.raises(RefusedError, match=r"holds no run \(.*other: no such key\); choose another output"):
         claim(store, _Run(), identity, "run")
     assert store.read(CONFIG) == b"other: 1\n"
+
+
+def test_whose_an_output_is_can_be_asked_without_claiming_it(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.replace(f"{CONFIG}.bak", b"size: 5")
+    require_own(store, _Run(), identity, "run")
+    assert not (tmp_path / CONFIG).exists()
+    claim(store, _Run(), identity, "run")
+    require_own(store, _Run(output="b"), identity, "run")
+    with pytest.raises(RefusedError, match="these keys differ: size"):
+        require_own(store, _Run(size=2), identity, "run")

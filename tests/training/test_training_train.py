@@ -129,6 +129,13 @@ def test_an_output_of_another_config_is_refused_by_its_keys(tmp_path: Path) -> N
         claim(config_of("/data", tmp_path / "run", {"seed": 5, "optimizer.weight_decay": 0.5}), store)
 
 
+def test_a_config_that_does_not_fit_the_dataset_claims_nothing(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
+    with pytest.raises(ConfigError, match="max_subjects=4: the subjects fill 6 rows"):
+        run(changed(whole, tmp_path / "run", objective__expression__max_subjects=4))
+    assert not list((tmp_path / "run").glob("config*"))
+    assert run(changed(whole, tmp_path / "run", num_steps=1)).num_steps == 1
+
+
 def test_an_output_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.put_new("config.yaml", b"source: /videos\n")
@@ -145,8 +152,8 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(whole: Dataset, tm
     found = dry_run(changed(whole, tmp_path / "run"))
     assert found == {
         "dataset": whole.uri,
-        "subjects": 5,
         "steps": 6,
+        "subjects": 5,
         "parameters": found["parameters"],
         "patches": 4,
         "token_dim": 8,

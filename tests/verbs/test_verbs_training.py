@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -68,3 +69,15 @@ def test_a_dataset_that_is_not_there_is_one_line(
 ) -> None:
     ended = run_here(capfd, *words[:2], f"dataset={tmp_path / 'none'}", f"output={tmp_path / 'run'}")
     assert_refused(ended, 1, "none", "is not a dataset")
+
+
+def test_a_bridge_ends_with_the_command_that_asks_for_pairs(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, local_ray: None
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", embeddings=rows, names=np.arange(64).astype(str))
+    words = [f"dataset={tmp_path / 'rows.npz'}", f"output={tmp_path / 'run'}", "num_steps=2", "batch.size=8"]
+    ended = run_here(capfd, "train", "configs/train/bridge.yaml", *words, "objective.network.embed_dim=8")
+    assert ended.code == 0, ended.err
+    last = ended.err.strip().splitlines()[-1].split()
+    assert last == ["next", "mien", "evaluate", str(tmp_path / "run"), "bridging.source=FILE", "bridging.target=FILE"]

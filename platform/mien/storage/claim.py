@@ -14,6 +14,16 @@ CONFIG = "config.yaml"
 C = TypeVar("C", bound=Config)
 
 
+def require_own(store: Store, config: C, identity: Callable[[C], Mapping[str, Any]], what: str) -> None:
+    """Refuse an output that another config made; nothing is written, so that a config that proves wrong claims nothing.
+
+    Args and Raises:
+        As with `claim`.
+    """
+    if any(entry.name == CONFIG for entry in store.list(CONFIG)):
+        _require_same(store, config, identity, what)
+
+
 def claim(store: Store, config: C, identity: Callable[[C], Mapping[str, Any]], what: str) -> None:
     """Write the config once; an output of another one is refused.
 
@@ -29,6 +39,10 @@ def claim(store: Store, config: C, identity: Callable[[C], Mapping[str, Any]], w
     """
     with contextlib.suppress(AlreadyExists):
         store.put_new(CONFIG, config.to_yaml().encode())
+    _require_same(store, config, identity, what)
+
+
+def _require_same(store: Store, config: C, identity: Callable[[C], Mapping[str, Any]], what: str) -> None:
     try:
         standing = type(config).load(store.fetch(CONFIG))
     except (StorageError, ConfigError) as error:

@@ -18,7 +18,7 @@ from mien.log import logger
 from mien.models import checkpoint
 from mien.pipelines.cluster import cause_of, is_local, session
 from mien.storage import lease
-from mien.storage.claim import CONFIG
+from mien.storage.claim import CONFIG, require_own
 from mien.storage.claim import claim as claim_output
 from mien.storage.uri import Store, open_store
 from mien.training import log
@@ -40,6 +40,7 @@ _SWITCHES = {
 }
 """How Ray Train runs; read when a run starts."""
 
+_WHAT = "run of mien train"
 _RESIZE_EVERY_S = 10.0
 _LOOK_FOR_DRAINS_EVERY_S = 1.0
 _TELL_EVERY_S = 30.0
@@ -78,9 +79,10 @@ def run(config: TrainConfig, *, fresh: bool = False, take_over: bool = False) ->
     with lease.held(store, take_over=take_over, watch=f"tensorboard --logdir {store.uri}"):
         if fresh:
             _remove(store)
+        require_own(store, config, TrainConfig.identity, _WHAT)
+        job, weights = prepare(config, store)
         claim(config, store)
         checkpoint.clear_orphans(store)
-        job, weights = prepare(config, store)
         if (done := _newest_step(store)) < job.num_steps:
             if done:
                 logger.info("resume   from step %d of %d", done, job.num_steps)
@@ -94,15 +96,9 @@ def dry_run(config: TrainConfig) -> dict[str, Any]:
     job, _ = prepare(config, open_store(config.output or config.dataset))
     num = sum(parameter.numel() for parameter in config.objective.build().parameters())
     patches, dim = job.positions.shape
-    return {
-        "dataset": job.facts["dataset"],
-        "subjects": len(job.subjects.rows),
-        "steps": job.num_steps,
-        "parameters": num,
-        "patches": patches,
-        "token_dim": dim,
-        "workers": list(config.workers.bounds),
-    }
+    of_clips = {"subjects": len(job.subjects.rows), "patches": patches, "token_dim": dim} if patches else {}
+    workers = list(config.workers.bounds)
+    return {"dataset": job.facts["dataset"], "steps": job.num_steps, "parameters": num, **of_clips, "workers": workers}
 
 
 def reports(job: Job, weights: bytes) -> Generator[Report]:
@@ -223,7 +219,7 @@ def claim(config: TrainConfig, store: Store) -> None:
     Raises:
         RefusedError: The keys that decide what a step does differ.
     """
-    claim_output(store, config, TrainConfig.identity, "run of mien train")
+    claim_output(store, config, TrainConfig.identity, _WHAT)
 
 
 def _remove(store: Store) -> None:

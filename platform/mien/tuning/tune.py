@@ -14,7 +14,7 @@ from mien.errors import ConfigError, PreflightError
 from mien.log import logger
 from mien.pipelines.cluster import cause_of, is_local, session
 from mien.storage import lease
-from mien.storage.claim import CONFIG, claim
+from mien.storage.claim import CONFIG, claim, require_own
 from mien.storage.uri import Store, is_bucket, open_store
 from mien.training.job import TrainConfig
 from mien.training.prepare import prepare
@@ -30,6 +30,7 @@ from mien.tuning.search import FifoConfig, OptunaSearchConfig
 _NOT_IDENTITY = {"output", "cluster", "max_concurrent", "max_failures", "repeats"}
 """Keys that may differ when a sweep is resumed."""
 _SHOWN = 10
+_WHAT = "sweep of mien tune"
 
 
 def run(config: TuneConfig, *, fresh: bool = False, take_over: bool = False, retry_failed: bool = False) -> TuneReport:
@@ -48,8 +49,9 @@ def run(config: TuneConfig, *, fresh: bool = False, take_over: bool = False, ret
     with lease.held(store, take_over=take_over):
         if fresh:
             _remove(store)
-        claim(store, config, identity, "sweep of mien tune")
+        require_own(store, config, identity, _WHAT)
         num_steps = num_steps_of(config)
+        claim(store, config, identity, _WHAT)
         num_forgiven = desk.forgive(store) if retry_failed else 0
         switch_on()  # before Ray starts, for its processes inherit it
         try:

@@ -30,7 +30,9 @@ def train(
         return
     report = call("mien.training.train:run", config, fresh=fresh, take_over=take_over)
     emit(report.to_json(), as_json, lambda: lines(report.to_json()))
-    finish(started, report.path, f"mien evaluate {report.path} dataset={config.dataset}")
+    of_pairs = config.objective.kind == "bridge"  # which are not what it was trained on
+    what = "bridging.source=FILE bridging.target=FILE" if of_pairs else f"dataset={config.dataset}"
+    finish(started, report.path, f"mien evaluate {report.path} {what}")
 
 
 @app.command()
