@@ -46,7 +46,7 @@ def _copies(folder: Path, count: int) -> Path:
 
 
 class Peak:
-    """Largest private memory of any one worker process of this Ray, MB, looked at twice a second."""
+    """Largest private memory of any one worker process of this Ray, MB, looked at ten times a second."""
 
     def __init__(self) -> None:
         self.worker_mb = 0.0
@@ -64,7 +64,7 @@ class Peak:
 
     def _watch(self) -> None:
         driver = psutil.Process()
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(0.1):
             self.driver_mb = max(self.driver_mb, _private_mb(driver))
             for process in driver.children(recursive=True):
                 if process.name().startswith("ray::"):
