@@ -77,6 +77,22 @@ def test_three_short_clips_read_at_most_15_percent_of_a_long_video_wherever_they
     assert found[False] <= found[True] + 1
 
 
+@pytest.mark.parametrize("index_at_start", [True, False])
+def test_the_sound_of_a_clip_from_a_bucket_is_that_of_the_local_file(
+    emulator: Emulator, faces_dir: Path, tmp_path: Path, index_at_start: bool
+) -> None:
+    path = tmp_path / "a.mp4"
+    lengthen(faces_dir / "d19.mp4", path, with_sound=True, index_at_start=index_at_start)
+    local = Source(str(path), path.stat().st_size, path.stat().st_mtime_ns)
+    remote = seen(uploaded(path, f"sound/{index_at_start}.mp4"))
+    found, expected = (
+        cutter(audio=True, fps=5.0)(Clip(source, 300, 303).to_row()).frames.drop(["clip_id"])
+        for source in (remote, local)
+    )
+    assert found.equals(expected)
+    assert sum(map(len, found["audio"].to_pylist())) > 100_000
+
+
 @pytest.mark.parametrize("fetch", ["whole", "auto"])
 def test_whole_reads_every_byte_once_and_gives_the_same(emulator: Emulator, faces_dir: Path, fetch: str) -> None:
     source = uploaded(faces_dir / "d19.mp4", "whole/d19.mp4")
