@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 
 from mien.pipelines.cap import data_bytes, give_back, leave_no_core, memory_cap
@@ -100,6 +101,20 @@ def test_the_core_limit_is_zero_and_can_be_raised_again() -> None:
 @linux
 def test_what_was_freed_between_kept_pieces_is_given_back() -> None:
     fresh(_given_back)
+
+
+@linux
+def test_what_arrow_freed_is_given_back() -> None:
+    fresh(_given_back_by_arrow)
+
+
+def _given_back_by_arrow() -> None:
+    columns = [pa.array([bytes(20_000)] * 50) for _ in range(100)]
+    del columns[1:]
+    kept = psutil.Process().memory_info().rss
+    give_back()
+    assert len(columns[0]) == 50
+    assert psutil.Process().memory_info().rss < kept - 60e6
 
 
 def _given_back() -> None:

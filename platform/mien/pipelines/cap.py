@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+
 _lock = threading.Lock()
 _standing: list[tuple[int, int]] = []
 """The limits to go back to, once for each block that is at work."""
@@ -51,7 +53,8 @@ def data_bytes() -> int:
 
 
 def give_back() -> None:
-    """Hand memory that was freed to the system: between small pieces still in use, the pictures of a clip stay else."""
+    """Hand memory that was freed to the system, between pieces still in use, too, and what Arrow keeps of a shard."""
+    pa.default_memory_pool().release_unused()
     with contextlib.suppress(AttributeError):  # a C library without it keeps what it likes
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -21,6 +21,7 @@ from mien.datasets.shard import ShardWriter
 from mien.datasets.sound import join
 from mien.errors import DatasetError, RefusedError
 from mien.log import printable
+from mien.pipelines.cap import give_back
 from mien.pipelines.sound import SOUND_FILE
 from mien.schema import FACE_DETECTED
 from mien.storage.commit import completion_generation, data_name, digest, new_write_id, publish_shard
@@ -94,6 +95,7 @@ class ShardSink(Datasink[None]):  # type: ignore[misc]  # ray is not typed
         """One shard from all the clips of the blocks."""
         del ctx
         write_clips(self._target, _rows(blocks))
+        give_back()
 
 
 def _rows(blocks: Iterable[Block]) -> Iterator[tuple[dict[str, Any], pa.Buffer, dict[str, Any]]]:
