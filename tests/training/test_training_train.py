@@ -18,7 +18,11 @@ from mien.storage.local import LocalStore
 from mien.storage.uri import open_store
 from mien.training import log
 from mien.training.job import TrainConfig
+from mien.training.notice import NoNotices
+from mien.training.prepare import prepare
 from mien.training.train import claim, dry_run, run, told
+from mien.training.worker import work
+from mien.training.world import World
 from training_backbones import make_whole
 from training_runs import SMALL, config_of, difference, saved
 
@@ -34,13 +38,21 @@ def changed(whole: Dataset, output: Path, **changes: Any) -> TrainConfig:
     return config_of(whole.uri, output, {key.replace("__", "."): value for key, value in changes.items()})
 
 
+def here(config: TrainConfig) -> str:
+    """Train in this process, which takes a tenth of the time that Ray does; the output."""
+    store = open_store(config.output)
+    claim(config, store)
+    job, weights = prepare(config, store)
+    work(job, World(), NoNotices(), weights)
+    return store.uri
+
+
 def test_two_workers_of_ray_learn_what_one_process_learns(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
-    one = run(changed(whole, tmp_path / "one", precision="float64"))
+    one = here(changed(whole, tmp_path / "one", precision="float64"))
     two = run(changed(whole, tmp_path / "two", precision="float64", workers__num=2, workers__num_cpus=0.5))
-    assert one.num_steps == two.num_steps == 6
-    assert difference(saved(one.path), saved(two.path)) <= 1e-11
-    assert one.metrics.keys() == two.metrics.keys()
-    assert {"loss", "reconstruction", "effective_rank", "similarity_mean"} <= one.metrics.keys()
+    assert two.num_steps == 6
+    assert difference(saved(one), saved(two.path)) <= 1e-11
+    assert {"loss", "reconstruction", "effective_rank", "similarity_mean"} <= two.metrics.keys()
     starts = [line for line in log.read(LocalStore(Path(two.path))) if line["kind"] == "event"]
     assert [line["workers"] for line in starts] == [2]
 
@@ -73,11 +85,11 @@ def test_a_gradient_that_is_no_number_ends_the_run_once(whole: Dataset, tmp_path
 
 def test_a_run_in_a_bucket_is_resumed_from_the_bucket(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
     place = f"gs://{BUCKET}/trained"
-    run(config_of(whole.uri, place, {"num_steps": 4}))
+    here(config_of(whole.uri, place, {"num_steps": 4}))
     report = run(config_of(whole.uri, place))
-    here = run(changed(whole, tmp_path / "here"))
+    straight = here(changed(whole, tmp_path / "here"))
     assert report.latest == f"{place}/checkpoints/step_000000006.json"
-    assert difference(saved(place), saved(here.path)) == 0
+    assert difference(saved(place), saved(straight)) == 0
     steps = [line["step"] for line in log.read(open_store(place)) if line["kind"] == "train"]
     assert steps == [1, 2, 3, 4, 5, 6]
 
@@ -106,7 +118,7 @@ def test_ctrl_c_ends_with_130_and_one_line_and_the_same_command_goes_on(whole: D
 
 
 def test_fresh_begins_anew(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
-    run(changed(whole, tmp_path / "run", num_steps=2))
+    here(changed(whole, tmp_path / "run", num_steps=2))
     (tmp_path / "run" / "mine.txt").write_text("of a person")
     run(changed(whole, tmp_path / "run", seed=1, num_steps=2), fresh=True)
     assert checkpoint.names(LocalStore(tmp_path / "run")) == ["step_000000002"]
@@ -129,11 +141,10 @@ def test_an_output_of_another_config_is_refused_by_its_keys(tmp_path: Path) -> N
         claim(config_of("/data", tmp_path / "run", {"seed": 5, "optimizer.weight_decay": 0.5}), store)
 
 
-def test_a_config_that_does_not_fit_the_dataset_claims_nothing(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
+def test_a_config_that_does_not_fit_the_dataset_claims_nothing(whole: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="max_subjects=4: the subjects fill 6 rows"):
         run(changed(whole, tmp_path / "run", objective__expression__max_subjects=4))
     assert not list((tmp_path / "run").glob("config*"))
-    assert run(changed(whole, tmp_path / "run", num_steps=1)).num_steps == 1
 
 
 def test_an_output_that_holds_something_else_is_refused(tmp_path: Path) -> None:

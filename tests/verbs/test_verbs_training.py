@@ -8,6 +8,13 @@ import pytest
 import yaml
 
 from command_line import assert_refused, run_here
+from mien.storage.uri import open_store
+from mien.training.notice import NoNotices
+from mien.training.prepare import prepare
+from mien.training.train import claim
+from mien.training.worker import work
+from mien.training.world import World
+from mien.verbs.verb import read_config
 from training_backbones import make_whole
 from training_runs import SMALL
 
@@ -71,13 +78,16 @@ def test_a_dataset_that_is_not_there_is_one_line(
     assert_refused(ended, 1, "none", "is not a dataset")
 
 
-def test_a_bridge_ends_with_the_command_that_asks_for_pairs(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path, local_ray: None
-) -> None:
+def test_a_bridge_ends_with_the_command_that_asks_for_pairs(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
     np.savez(tmp_path / "rows.npz", embeddings=rows, names=np.arange(64).astype(str))
-    words = [f"dataset={tmp_path / 'rows.npz'}", f"output={tmp_path / 'run'}", "num_steps=2", "batch.size=8"]
-    ended = run_here(capfd, "train", "configs/train/bridge.yaml", *words, "objective.network.embed_dim=8")
+    path, place = "configs/train/bridge.yaml", str(tmp_path / "run")
+    words = [f"dataset={tmp_path / 'rows.npz'}", f"output={place}", "num_steps=2", "batch.size=8"]
+    words = [path, *words, "objective.network.embed_dim=8", "log.tensorboard=false"]
+    config = read_config("train", words)
+    claim(config, open_store(place))
+    work(prepare(config, open_store(place))[0], World(), NoNotices(), b"")
+    ended = run_here(capfd, "train", *words)
     assert ended.code == 0, ended.err
     last = ended.err.strip().splitlines()[-1].split()
-    assert last == ["next", "mien", "evaluate", str(tmp_path / "run"), "bridging.source=FILE", "bridging.target=FILE"]
+    assert last == ["next", "mien", "evaluate", place, "bridging.source=FILE", "bridging.target=FILE"]
