@@ -7,8 +7,8 @@ from typing import Any
 import av
 
 LONG_S = 600
-WORST_STARTS_S = {"d18.mp4": (100.7, 302.3, 496.7), "d19.mp4": (99.9, 299.9, 499.9)}
-"""Just before a keyframe: what is decoded for a clip, and so read, begins a whole group of pictures earlier."""
+WORST_STARTS_S = {"d18.mp4": (547.18, 568.78, 590.38), "d19.mp4": (541.65, 566.65, 591.65)}
+"""Just before a keyframe is shown: what is decoded for a clip, and so read, begins a group of pictures earlier."""
 
 
 def lengthen(source: Path, target: Path, *, index_at_start: bool = True, with_sound: bool = False) -> None:

@@ -4,9 +4,12 @@ import io
 import math
 import random
 
+import numpy as np
 import pytest
 
+from long_videos import lengthen
 from mien.errors import MediaError
+from mien.storage.ranges import Kept, RangeFile
 from mien.video.decode import Span, decode, decode_clip
 from mien.video.probe import probe
 
@@ -130,6 +133,25 @@ class Counting(io.BytesIO):
         data = super().read(size)
         self.num_read += len(data)
         return data
+
+
+def test_a_clip_comes_in_one_request_wherever_it_begins_beside_a_keyframe(faces_dir, tmp_path):
+    lengthen(faces_dir / "d18.mp4", tmp_path / "long.mp4")
+    data, requests, index = (tmp_path / "long.mp4").read_bytes(), [], Kept()
+
+    def fetch(start, stop):
+        requests.append(stop - start)
+        return data[start:stop]
+
+    probe(RangeFile(fetch, len(data), "long.mp4", index))
+    sizes = []
+    for start_s in 50.4 + np.arange(-0.1, 0.1, 0.01):  # the keyframe is stored two frames before it is shown
+        requests.clear()
+        file = RangeFile(fetch, len(data), "long.mp4", Kept(index))
+        assert len(list(decode_clip(file, Span(start_s, start_s + 1)))) == 30
+        sizes += requests
+        assert len(requests) == 1, start_s
+    assert min(sizes[:9]) > 3 * max(sizes[11:])
 
 
 @pytest.mark.parametrize("name", ["big.mp4", "big.mkv"])

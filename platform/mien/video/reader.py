@@ -5,6 +5,7 @@ open groups of pictures and intra refresh make index and keyframe flags alone un
 predicted from damaged ones, are left out, and the next sound frame tells of the hole.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from av.stream import Discard
 
 from mien.errors import LimitExceeded, MediaError
 from mien.video.limits import LimitsConfig
-from mien.video.probe import packets
+from mien.video.probe import MAX_REORDERED, packets
 
 MIN_BLIND_GAP_S = 2
 """A gap between wanted times that is worth a seek where no index tells the keyframes; longer after one in vain."""
@@ -29,10 +30,18 @@ def bytes_between(stream: Any, start_pts: int, end_pts: int) -> tuple[int, int]:
     index = stream.index_entries
     if not len(index):
         return 0, 0
-    first = max(0, index.search_timestamp(start_pts))
+    first = max(0, index.search_timestamp(start_pts - _lead(stream)))
     last = index.search_timestamp(end_pts, any_frame=True) + 1 + stream.codec_context.has_b_frames
     last = min(last, len(index) - 1)
     return index[first].pos, index[last].pos + index[last].size
+
+
+def _lead(stream: Any) -> int:
+    """How long before a keyframe is shown it is decoded, by the first one; an index of all frames tells the latter."""
+    rate = stream.average_rate
+    longest = math.ceil(MAX_REORDERED / (rate * stream.time_base)) if rate and stream.codec_context.has_b_frames else 0
+    lead: int = (stream.start_time or 0) - stream.index_entries[0].timestamp
+    return max(0, min(lead, longest))
 
 
 class Picture(NamedTuple):
