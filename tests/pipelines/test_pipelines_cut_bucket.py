@@ -72,7 +72,7 @@ def test_three_short_clips_read_at_most_15_percent_of_a_long_video_wherever_they
         for starts_s in (STARTS_S, WORST_STARTS_S[name]):
             found[index_at_start], num_bytes, pts = cut_bytes(emulator, source, starts_s)
             assert num_bytes <= 0.15 * source.size_bytes
-            for start_s, from_bucket in [*zip(starts_s, pts, strict=True)][:1]:
+            for start_s, from_bucket in zip(starts_s, pts, strict=True):
                 expected = cutter()(Clip(local, start_s, start_s + 3).to_row()).frames
                 np.testing.assert_array_equal(from_bucket, values_of(expected, "pts"))
     assert found[False] <= found[True] + 1

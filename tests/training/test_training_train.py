@@ -20,7 +20,7 @@ from mien.training import log
 from mien.training.job import TrainConfig
 from mien.training.notice import NoNotices
 from mien.training.prepare import prepare
-from mien.training.train import claim, dry_run, run, told
+from mien.training.train import TrainReport, claim, dry_run, report, run, told
 from mien.training.worker import work
 from mien.training.world import World
 from training_backbones import make_whole
@@ -38,20 +38,21 @@ def changed(whole: Dataset, output: Path, **changes: Any) -> TrainConfig:
     return config_of(whole.uri, output, {key.replace("__", "."): value for key, value in changes.items()})
 
 
-def here(config: TrainConfig) -> str:
-    """Train in this process, which takes a tenth of the time that Ray does; the output."""
+def here(config: TrainConfig) -> TrainReport:
+    """Train in this process, which takes a tenth of the time that Ray does."""
     store = open_store(config.output)
     claim(config, store)
     job, weights = prepare(config, store)
     work(job, World(), NoNotices(), weights)
-    return store.uri
+    return report(store, job)
 
 
 def test_two_workers_of_ray_learn_what_one_process_learns(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
     one = here(changed(whole, tmp_path / "one", precision="float64"))
     two = run(changed(whole, tmp_path / "two", precision="float64", workers__num=2, workers__num_cpus=0.5))
-    assert two.num_steps == 6
-    assert difference(saved(one), saved(two.path)) <= 1e-11
+    assert one.num_steps == two.num_steps == 6
+    assert difference(saved(one.path), saved(two.path)) <= 1e-11
+    assert one.metrics.keys() == two.metrics.keys()
     assert {"loss", "reconstruction", "effective_rank", "similarity_mean"} <= two.metrics.keys()
     starts = [line for line in log.read(LocalStore(Path(two.path))) if line["kind"] == "event"]
     assert [line["workers"] for line in starts] == [2]
@@ -89,7 +90,7 @@ def test_a_run_in_a_bucket_is_resumed_from_the_bucket(whole: Dataset, tmp_path: 
     report = run(config_of(whole.uri, place))
     straight = here(changed(whole, tmp_path / "here"))
     assert report.latest == f"{place}/checkpoints/step_000000006.json"
-    assert difference(saved(place), saved(straight)) == 0
+    assert difference(saved(place), saved(straight.path)) == 0
     steps = [line["step"] for line in log.read(open_store(place)) if line["kind"] == "train"]
     assert steps == [1, 2, 3, 4, 5, 6]
 
