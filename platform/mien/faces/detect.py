@@ -107,6 +107,32 @@ class BlazeFace(MediaPipeTask):
         return np.asarray(image, np.uint8), enlarge / factor
 
 
+class SharedDetector:
+    """What a detector says of the last frame, kept: who follows faces in clips that overlap asks several times."""
+
+    def __init__(self, detector: Detector):
+        """Ask this one, each thing of a frame once."""
+        self._detector = detector
+        self._rgb: Rgb | None = None
+        self._found: dict[Window | None, list[Face]] = {}
+
+    def detect(self, rgb: Rgb) -> list[Face]:
+        """Faces of the whole frame, uint8 [H, W, 3]."""
+        return self._once(rgb, None)
+
+    def detect_in(self, rgb: Rgb, window: Window) -> list[Face]:
+        """Faces of a window of the frame uint8 [H, W, 3]; boxes in px of the frame."""
+        return self._once(rgb, window)
+
+    def _once(self, rgb: Rgb, window: Window | None) -> list[Face]:
+        if rgb is not self._rgb:
+            self._rgb, self._found = rgb, {}
+        if window not in self._found:
+            detector = self._detector
+            self._found[window] = detector.detect(rgb) if window is None else detector.detect_in(rgb, window)
+        return self._found[window]
+
+
 class FakeDetector:
     """Detector for tests: the i-th `detect` sees the faces `script[i]`, whatever the pixels, and none after its end.
 

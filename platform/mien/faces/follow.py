@@ -77,24 +77,48 @@ def follow(frames: Iterable[Frame], detector: Detector, config: FacesConfig) -> 
     Raises:
         FaceError: The policy is `single` and a frame has no or several faces.
     """
-    finder, tracker = _Finder(detector, config), Tracker(config.track)
-    pending: deque[tuple[int, Frame, int]] = deque()
-    for index, frame in enumerate(frames):
-        faces = finder.find(frame.rgb, frame.time_s, tracker.known())
-        if config.policy == "single" and len(faces) != 1:
+    follower = Follower(detector, config)
+    for frame in frames:
+        yield from follower.push(frame)
+    yield from follower.finish()
+
+
+class Follower:
+    """`follow` for frames that come one by one: several clips that overlap can share what is decoded."""
+
+    def __init__(self, detector: Detector, config: FacesConfig):
+        """Begin a clip."""
+        self._config = config
+        self._finder, self._tracker = _Finder(detector, config), Tracker(config.track)
+        self._pending: deque[tuple[int, Frame, int]] = deque()
+        self._num_frames = 0
+
+    def push(self, frame: Frame) -> Iterator[Followed]:
+        """Take the next frame; yields those that no later one can change.
+
+        Raises:
+            FaceError: The policy is `single` and the frame has no or several faces.
+        """
+        tracker = self._tracker
+        faces = self._finder.find(frame.rgb, frame.time_s, tracker.known())
+        if self._config.policy == "single" and len(faces) != 1:
             raise FaceError(f"{len(faces)} faces at {frame.time_s:.2f} s; the policy `single` needs one in every frame")
-        tracker.update(index, frame.time_s, faces)
-        pending.append((index, frame, len(faces)))
-        max_pending = config.max_buffer_bytes // frame.rgb.nbytes
-        while pending and (tracker.is_settled(pending[0][1].time_s) or len(pending) > max_pending):
-            yield _followed(*pending.popleft(), tracker)
-    tracker.finish()
-    while pending:
-        yield _followed(*pending.popleft(), tracker)
+        tracker.update(self._num_frames, frame.time_s, faces)
+        self._pending.append((self._num_frames, frame, len(faces)))
+        self._num_frames += 1
+        max_pending = self._config.max_buffer_bytes // frame.rgb.nbytes
+        while self._pending and (tracker.is_settled(self._pending[0][1].time_s) or len(self._pending) > max_pending):
+            yield self._next()
 
+    def finish(self) -> Iterator[Followed]:
+        """End the clip; yields the frames that waited."""
+        self._tracker.finish()
+        while self._pending:
+            yield self._next()
 
-def _followed(index: int, frame: Frame, num_faces: int, tracker: Tracker) -> Followed:
-    return Followed(frame, num_faces, tracker.at(index, frame.time_s))
+    def _next(self) -> Followed:
+        index, frame, num_faces = self._pending.popleft()
+        return Followed(frame, num_faces, self._tracker.at(index, frame.time_s))
 
 
 class _Finder:

@@ -1,9 +1,10 @@
 """The best clips of one video by score: a plain callable that knows nothing of Ray.
 
-    candidates → runs that do not overlap → decode → follow faces ─┬─ centres of the face, every frame
-                                                                   └─ crops at first, middle, last → tokens
+    candidates → runs that do not overlap → decode → each follows its faces ─┬─ centres of the face, every frame
+                                                                             └─ crops at first, middle, last → tokens
 
-Every frame of a candidate is decoded once and searched for faces once, whatever the number of candidates that share it.
+Every frame of a candidate is decoded once and searched for faces once, whatever the number of candidates that share it;
+its faces are followed for each from its own first frame on, as they are when it is cut.
 """
 
 import math
@@ -20,9 +21,9 @@ import numpy as np
 from mien.clips.clip import Clip, Source, unfit
 from mien.clips.scoring import UNKNOWN_FPS, Candidate, ScoredConfig, best, scores
 from mien.errors import ClipError, FaceError, MediaError, StorageError, Unavailable
-from mien.faces.crop import crop, crop_box, decode_jpeg, encode_jpeg
-from mien.faces.detect import Detector, centre
-from mien.faces.follow import FacesConfig, Followed, TrackSummary, choose, follow
+from mien.faces.crop import CropConfig, crop, crop_box, decode_jpeg, encode_jpeg
+from mien.faces.detect import Detector, SharedDetector, centre
+from mien.faces.follow import FacesConfig, Followed, Follower, TrackSummary, choose
 from mien.features.extractor import Extractor
 from mien.schema import FACE_DETECTED
 from mien.storage.source import Way, opened
@@ -111,16 +112,14 @@ class Scorer:
 
     def _follow(self, run: Sequence["Try"], frames: Iterable[Frame]) -> None:
         """Show every frame of a run to the tries that it belongs to."""
-        faces, last = self._config.faces, None
-        if faces.policy == "single":  # a frame with none or several spoils the tries it is in, not the run
-            faces = faces.model_copy(update={"policy": "all"})
-        for followed in follow(frames, self._detector, faces):
-            seen = _Seen(followed, self._config.crop)
-            for attempt in run:
-                attempt.offer(seen, last)
-            last = seen
+        detector = SharedDetector(self._detector)
         for attempt in run:
-            attempt.end(last)
+            attempt.begin(detector, self._config)
+        for frame in frames:
+            for attempt in run:
+                attempt.offer(frame)
+        for attempt in run:
+            attempt.end()
 
     def _scored(self, found: Sequence["Try"]) -> list[Candidate]:
         """Candidates with their scores; forward passes are filled across them."""
@@ -141,23 +140,15 @@ def _pixels(stored: Any) -> np.ndarray:
     return decode_jpeg(stored) if isinstance(stored, bytes) else np.asarray(stored)
 
 
-class _Seen:
-    """A frame with its faces; a face is cropped when a try first needs it, and once."""
-
-    def __init__(self, followed: Followed, config: Any) -> None:
-        self.followed, self._config = followed, config
-        self._crops: Crops = {}
-
-    def crops(self, tracks: Iterable[int]) -> Crops:
-        """What the pipeline would store of some tracks, as far as they are in the frame."""
-        config = self._config
-        for face in self.followed.faces:
-            if face.track in tracks and face.track not in self._crops:
-                square = crop_box(face.smooth_box, config.padding_factor)
-                pixels, _ = crop(self.followed.frame.rgb, square, config.size_px)
-                stored = encode_jpeg(pixels, config.jpeg_quality) if config.encoding == "jpeg" else pixels
-                self._crops[face.track] = stored
-        return {track: stored for track, stored in self._crops.items() if track in tracks}
+def _crops(followed: Followed, tracks: Iterable[int], config: CropConfig) -> Crops:
+    """What the pipeline would store of some tracks, as far as they are in the frame."""
+    stored = Crops()
+    for face in followed.faces:
+        if face.track in tracks:
+            square = crop_box(face.smooth_box, config.padding_factor)
+            pixels, _ = crop(followed.frame.rgb, square, config.size_px)
+            stored[face.track] = encode_jpeg(pixels, config.jpeg_quality) if config.encoding == "jpeg" else pixels
+    return stored
 
 
 @dataclass
@@ -179,34 +170,43 @@ class Try:
     """The face that is scored, once it is known."""
     is_whole: bool = False
     """Whether its last frame has come."""
-    is_single: bool = True
-    """Whether each frame so far has exactly one face."""
     summary: TrackSummary = field(default_factory=TrackSummary)
+    _follower: Follower | None = None
+    _crop: CropConfig = field(default_factory=CropConfig)
+    _last: Followed | None = None
 
-    def offer(self, seen: _Seen, last: _Seen | None) -> None:
-        """Take in a frame if it belongs here; `last` is the one before it."""
-        pts = seen.followed.frame.pts
-        if pts < self.start_pts or self.is_whole:
-            return
-        if pts >= self.end_pts:
-            self.end(last)
-            return
-        self._add(seen.followed)
-        if not self.crops:
-            self.crops.append(seen.crops(self.centres))
-        if len(self.crops) == 1 and pts >= self.middle_pts:
-            self.crops.append(seen.crops(self.centres))
+    def begin(self, detector: Detector, config: Any) -> None:
+        """Its run begins: how faces are found, followed and cropped."""
+        self._follower, self._crop = Follower(detector, config.faces), config.crop
 
-    def end(self, last: _Seen | None) -> None:
+    def offer(self, frame: Frame) -> None:
+        """Take in a frame if it belongs here."""
+        if self._follower is None or frame.pts < self.start_pts:
+            return
+        if frame.pts >= self.end_pts:
+            self.end()
+            return
+        try:
+            for followed in self._follower.push(frame):
+                self._add(followed)
+        except FaceError:  # spoils this candidate, not those that begin behind it
+            self._follower = None
+
+    def end(self) -> None:
         """No frame of this candidate is left."""
-        if last is not None and not self.is_whole and last.followed.frame.pts >= self.last_pts:
-            self.is_whole = bool(self.summary.num_frames)
-            while self.is_whole and len(self.crops) < 3:
-                self.crops.append(last.crops(self.centres))
+        if self._follower is None:
+            return
+        for followed in self._follower.finish():
+            self._add(followed)
+        self._follower, last = None, self._last
+        self.is_whole = last is not None and last.frame.pts >= self.last_pts
+        while last is not None and self.is_whole and len(self.crops) < 3:
+            self.crops.append(_crops(last, self.centres, self._crop))
+        self._last = None  # its pixels are not needed any more
 
     def is_sound(self, faces: FacesConfig) -> bool:
         """Whether the face that the policy keeps was detected in every frame."""
-        if not self.is_whole or (faces.policy == "single" and not self.is_single):
+        if not self.is_whole:
             return False
         try:
             kept = choose(faces, self.summary)
@@ -218,7 +218,6 @@ class Try:
     def _add(self, followed: Followed) -> None:
         is_first = not self.summary.num_frames
         self.summary.add(followed)
-        self.is_single &= followed.num_faces == 1
         boxes = {face.track: face.box for face in followed.faces if face.status == FACE_DETECTED}
         found = {track: centre(box) for track, box in boxes.items() if box is not None}
         if is_first:
@@ -228,6 +227,11 @@ class Try:
                 self.centres[track].append(found[track])
             else:
                 del self.centres[track]
+        if is_first:
+            self.crops.append(_crops(followed, self.centres, self._crop))
+        if len(self.crops) == 1 and followed.frame.pts >= self.middle_pts:
+            self.crops.append(_crops(followed, self.centres, self._crop))
+        self._last = followed
 
 
 def tries_of(config: ScoredConfig, source: Source, info: VideoInfo, fps: float | None) -> list[Try]:
