@@ -1,6 +1,7 @@
 """Two runs to their figures and a verdict; what cannot be compared is told before a file is made."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from evaluated_runs import save
 from feature_pairs import NETWORK, denoiser
 from mien.analysis.analyze_features import FeaturesConfig, run
+from mien.analysis.output import AnalysisReport
 from mien.datasets.image_split import ImageSplitConfig, divide
 from mien.datasets.split import HELD_OUT
 from mien.errors import CheckpointError, ConfigError, PreflightError, RefusedError
@@ -20,6 +22,13 @@ from mien.models.unet import UnetConfig
 from mien.storage.local import LocalStore
 
 LAYERS = ["in_conv", "bottleneck"]
+SMALL = {
+    "num_samples": 2,
+    "timesteps": [300],
+    "layers": LAYERS,
+    "device": "cpu",
+    "grid": {"num_channels": 9, "grid_size": 3},
+}
 
 
 def make_run(place: Path, seed: int, images: Path, network: UnetConfig = NETWORK, step: int = 10) -> Path:
@@ -44,8 +53,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(runs: Path, place: Path, **values: Any) -> FeaturesConfig:
     sides = {"baseline": str(runs / "base"), "curriculum": str(runs / "other")}
-    small = {"num_samples": 2, "timesteps": [300], "layers": LAYERS, "device": "cpu"}
-    return FeaturesConfig.parse({**sides, **small, "output": str(place), **values}, "test")
+    return FeaturesConfig.parse({**sides, **SMALL, "output": str(place), **values}, "test")
+
+
+@pytest.fixture(scope="module")
+def made(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AnalysisReport]:
+    """A finished analysis, to be read."""
+    place = tmp_path_factory.mktemp("made") / "out"
+    return place, run(config(runs, place))
 
 
 def names(place: Path) -> set[str]:
@@ -69,21 +84,23 @@ def test_the_defaults_are_those_of_the_seed() -> None:
     assert (one.grid.num_channels, one.grid.grid_size, one.output) == (64, 8, "feature_visualizations")
 
 
-def test_figures_numbers_and_a_verdict_of_the_images_that_were_held_out(runs: Path, tmp_path: Path) -> None:
-    report = run(config(runs, tmp_path))
-    pictures = {name for name in names(tmp_path) if name.startswith("sample_")}
+def test_figures_numbers_and_a_verdict_of_the_images_that_were_held_out(
+    runs: Path, made: tuple[Path, AnalysisReport]
+) -> None:
+    place, report = made
+    pictures = {name for name in names(place) if name.startswith("sample_")}
     folders = ("clean_t0", "noisy_t300")
     expected = {f"sample_{n}/{folder}/{layer}.png" for n in (0, 1) for folder in folders for layer in LAYERS}
     assert pictures == expected | {f"sample_{n}/input_{which}.png" for n in (0, 1) for which in ("clean", "noisy_t300")}
     assert report.document["num_pictures"] == len(pictures) == 12
     assert {*report.document["verdicts"]} == {
-        one["measure"] for one in json.loads((tmp_path / "consistency.json").read_text())["consistency"]
+        one["measure"] for one in json.loads((place / "consistency.json").read_text())["consistency"]
     }
-    kept = FeaturesConfig.load(tmp_path / "config.yaml")
+    kept = FeaturesConfig.load(place / "config.yaml")
     assert kept.baseline == f"{runs}/base/checkpoints/step_000000010.json"
     assert kept.data is not None
     assert kept.data.dump()["place"] == f"{runs}/images"
-    assert {row["image"] for row in rows(tmp_path)} == {held_out(runs)[0]}
+    assert {row["image"] for row in rows(place)} == {held_out(runs)[0]}
 
 
 def held_out(runs: Path) -> list[str]:
@@ -92,18 +109,24 @@ def held_out(runs: Path) -> list[str]:
     return [name for name, part in zip(listed, parts, strict=True) if part == HELD_OUT]
 
 
-def test_swapped_runs_swap_their_numbers_and_other_weights_are_others(runs: Path, tmp_path: Path) -> None:
-    run(config(runs, tmp_path / "a", num_samples=1))
+def test_swapped_runs_swap_their_numbers_and_other_weights_are_others(
+    runs: Path, made: tuple[Path, AnalysisReport], tmp_path: Path
+) -> None:
     run(config(runs, tmp_path / "b", num_samples=1, baseline=str(runs / "other"), curriculum=str(runs / "base")))
     run(config(runs, tmp_path / "c", num_samples=1, weights="model"))
-    a, b, c = ({(r["condition"], r["layer"], r["side"]): r["std"] for r in rows(tmp_path / n)} for n in "abc")
+    a, b, c = (
+        {(r["condition"], r["layer"], r["side"]): r["std"] for r in rows(place)}
+        for place in (made[0], tmp_path / "b", tmp_path / "c")
+    )
     swap = {"baseline": "curriculum", "curriculum": "baseline"}
     assert all(b[condition, layer, swap[side]] == std for (condition, layer, side), std in a.items())
     assert all(c[key] != std for key, std in a.items())
 
 
-def test_an_interrupted_run_goes_on_and_finished_images_stay(runs: Path, tmp_path: Path) -> None:
-    run(config(runs, tmp_path))
+def test_an_interrupted_run_goes_on_and_finished_images_stay(
+    runs: Path, made: tuple[Path, AnalysisReport], tmp_path: Path
+) -> None:
+    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
     (tmp_path / "analysis.json").unlink()
     (tmp_path / "activations/sample_1.parquet").unlink()
     kept = tmp_path / "sample_0/clean_t0/in_conv.png"
@@ -117,11 +140,12 @@ def test_an_interrupted_run_goes_on_and_finished_images_stay(runs: Path, tmp_pat
 
 def test_a_run_that_went_on_meanwhile_is_another_config(runs: Path, tmp_path: Path) -> None:
     base = make_run(tmp_path / "base", 1, runs / "images")
-    run(config(runs, tmp_path / "out", baseline=str(base), num_samples=1))
+    one = {"baseline": str(base), "num_samples": 1, "noisy": False, "layers": LAYERS[:1]}
+    run(config(runs, tmp_path / "out", **one))
     make_run(base, 3, runs / "images", step=20)
     with pytest.raises(RefusedError, match="these keys differ: baseline"):
-        run(config(runs, tmp_path / "out", baseline=str(base), num_samples=1))
-    run(config(runs, tmp_path / "out", baseline=str(base), num_samples=1), fresh=True)
+        run(config(runs, tmp_path / "out", **one))
+    run(config(runs, tmp_path / "out", **one), fresh=True)
 
 
 def test_runs_that_held_out_other_images_are_told(runs: Path, tmp_path: Path) -> None:

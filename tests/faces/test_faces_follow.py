@@ -198,10 +198,10 @@ def videos(faces_dir: Path, assets_dir: Path, blazeface: BlazeFace) -> dict[str,
 
 
 def measured(path: Path, blazeface: BlazeFace, landmarker: Landmarker) -> Video:
-    """Follow a whole video and look for the mesh in every 15th crop, as crops are made by default."""
+    """Follow its first six seconds and look for the mesh in every 15th crop, as crops are made by default."""
     followed, num_crops, num_meshes, num_cut = [], 0, 0, 0
     config = CropConfig()
-    for each in follow(decode_clip(path, Span(0.0, math.inf)), blazeface, FacesConfig()):
+    for each in follow(decode_clip(path, Span(0.0, 6.0)), blazeface, FacesConfig()):
         followed.append(each._replace(frame=each.frame._replace(rgb=each.frame.rgb[:0])))
         if each.frame.pts and len(followed) % 15 == 0 and each.faces:
             square = crop_box(each.faces[0].smooth_box, config.padding_factor)

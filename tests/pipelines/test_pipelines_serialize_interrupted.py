@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mien.datasets
-from command_line import TIMEOUT_S, Ended, run_here, run_process, start_job
+from command_line import TIMEOUT_S, Ended, run_here, start_job
 from hostile_videos import write_good
 from mien.datasets.verify import verify
 
@@ -104,13 +104,17 @@ def test_the_same_command_finishes_what_was_interrupted_and_killed(
     words: tuple[str, ...],
     output: Path,
     assets_dir: Path,
+    local_ray: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     ended, done = killed
     assert ended.code == -signal.SIGKILL
     assert interrupted[1].items() < done.items(), "the second run went on where the first stopped"
     assert len(done) < NUM_VIDEOS, "it was killed in the middle"
 
-    ended = run_process("serialize", *words, MIEN_ASSETS=str(assets_dir))
+    monkeypatch.setenv("MIEN_ASSETS", str(assets_dir))
+    ended = run_here(capfd, "serialize", *words)
 
     assert ended.code == 0, ended.err
     dataset = mien.datasets.open(output)

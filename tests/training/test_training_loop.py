@@ -67,7 +67,7 @@ def assert_invariant(team: Team, tokens: Path, folder: Path, changes: Changes, c
 
 @pytest.mark.parametrize(
     ("precision", "cases"),
-    [("float32", EXACT), ("float64", [(4, True, None), (1, False, 2), (2, False, None), (4, False, 1)])],
+    [("float32", [(3, True, None)]), ("float64", [(4, True, None), (1, False, 2), (2, False, None), (4, False, 1)])],
 )
 def test_workers_change_nothing(team: Team, tokens: Path, tmp_path: Path, precision: str, cases: list[Case]) -> None:
     assert_invariant(team, tokens, tmp_path, {**INVARIANT, "num_steps": 15, "precision": precision}, cases)

@@ -19,8 +19,7 @@ from mien.storage.uri import open_store
 from mien.training import log
 from mien.training.job import TrainConfig
 from mien.training.notice import NoNotices
-from mien.training.prepare import prepare
-from mien.training.train import TrainReport, claim, dry_run, report, run, told
+from mien.training.train import TrainReport, claim, dry_run, run, told
 from mien.training.worker import work
 from mien.training.world import World
 from training_backbones import make_whole
@@ -38,24 +37,28 @@ def changed(whole: Dataset, output: Path, **changes: Any) -> TrainConfig:
     return config_of(whole.uri, output, {key.replace("__", "."): value for key, value in changes.items()})
 
 
-def here(config: TrainConfig) -> TrainReport:
-    """Train in this process, which takes a tenth of the time that Ray does."""
-    store = open_store(config.output)
-    claim(config, store)
-    job, weights = prepare(config, store)
-    work(job, World(), NoNotices(), weights)
-    return report(store, job)
+def here(config: TrainConfig, *, fresh: bool = False) -> TrainReport:
+    """The same command with its worker in this process, which takes a tenth of the time that Ray does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mien.training.train._train", lambda job, weights, _: work(job, World(), NoNotices(), weights))
+        return run(config, fresh=fresh)
 
 
-def test_two_workers_of_ray_learn_what_one_process_learns(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
+def test_two_workers_of_ray_go_on_in_a_bucket_and_learn_what_one_process_learns(
+    whole: Dataset, tmp_path: Path, local_ray: None
+) -> None:
+    place = f"gs://{BUCKET}/trained"
+    here(config_of(whole.uri, place, {"precision": "float64", "num_steps": 4}))
     one = here(changed(whole, tmp_path / "one", precision="float64"))
-    two = run(changed(whole, tmp_path / "two", precision="float64", workers__num=2, workers__num_cpus=0.5))
+    two = run(config_of(whole.uri, place, {"precision": "float64", "workers.num": 2, "workers.num_cpus": 0.5}))
     assert one.num_steps == two.num_steps == 6
-    assert difference(saved(one.path), saved(two.path)) <= 1e-11
+    assert two.latest == f"{place}/checkpoints/step_000000006.json"
+    assert difference(saved(one.path), saved(place)) <= 1e-11
     assert one.metrics.keys() == two.metrics.keys()
     assert {"loss", "reconstruction", "effective_rank", "similarity_mean"} <= two.metrics.keys()
-    starts = [line for line in log.read(LocalStore(Path(two.path))) if line["kind"] == "event"]
-    assert [line["workers"] for line in starts] == [2]
+    lines = [*log.read(open_store(place))]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert [(line["step"], line["workers"]) for line in lines if line["kind"] == "event"] == [(0, 1), (4, 2)]
 
 
 @pytest.mark.slow
@@ -84,17 +87,6 @@ def test_a_gradient_that_is_no_number_ends_the_run_once(whole: Dataset, tmp_path
     assert len(starts) == 1, "a run that fails the same way every time is not tried again"
 
 
-def test_a_run_in_a_bucket_is_resumed_from_the_bucket(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
-    place = f"gs://{BUCKET}/trained"
-    here(config_of(whole.uri, place, {"num_steps": 4}))
-    report = run(config_of(whole.uri, place))
-    straight = here(changed(whole, tmp_path / "here"))
-    assert report.latest == f"{place}/checkpoints/step_000000006.json"
-    assert difference(saved(place), saved(straight.path)) == 0
-    steps = [line["step"] for line in log.read(open_store(place)) if line["kind"] == "train"]
-    assert steps == [1, 2, 3, 4, 5, 6]
-
-
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_one_line_and_the_same_command_goes_on(whole: Dataset, tmp_path: Path) -> None:
     config = changed(whole, tmp_path / "run", num_steps=100_000, checkpoints__every_steps=20)
@@ -118,10 +110,10 @@ def test_ctrl_c_ends_with_130_and_one_line_and_the_same_command_goes_on(whole: D
     assert json.loads(ended.out)["num_steps"] == done + 5
 
 
-def test_fresh_begins_anew(whole: Dataset, tmp_path: Path, local_ray: None) -> None:
+def test_fresh_begins_anew(whole: Dataset, tmp_path: Path) -> None:
     here(changed(whole, tmp_path / "run", num_steps=2))
     (tmp_path / "run" / "mine.txt").write_text("of a person")
-    run(changed(whole, tmp_path / "run", seed=1, num_steps=2), fresh=True)
+    here(changed(whole, tmp_path / "run", seed=1, num_steps=2), fresh=True)
     assert checkpoint.names(LocalStore(tmp_path / "run")) == ["step_000000002"]
     assert (tmp_path / "run" / "mine.txt").exists()
 

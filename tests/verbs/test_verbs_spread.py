@@ -1,5 +1,7 @@
 """Analyses over Ray and in one process: the same files to the last byte, the same errors; what is done is not sent."""
 
+import importlib
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,13 +76,66 @@ def contents(place: str) -> dict[str, bytes]:
     return {entry.name: store.read(entry.name).replace(place.encode(), b"OUTPUT") for entry in store.list()}
 
 
+def _analysis(kind: str) -> Any:
+    return importlib.import_module(f"mien.analysis.analyze_{kind}")
+
+
+class Counting:
+    """Computes in this process and keeps what it was asked for."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind, self.sent = kind, list[str]()
+
+    def __call__(self, make: Any, arguments: Any, tasks: Any) -> Iterator[Any]:
+        return iter(_analysis(self._kind).here(make, arguments, self._seen(tasks)))
+
+    def _seen(self, tasks: Any) -> Iterator[Any]:
+        for task in tasks:
+            self.sent.append(str(task))
+            yield task
+
+
+class Elsewhere(Counting):
+    """As workers of other machines, which do not see the disk of the driver."""
+
+    def __init__(self, kind: str, hidden: list[Path]) -> None:
+        super().__init__(kind)
+        self._hidden = hidden
+
+    def __call__(self, make: Any, arguments: Any, tasks: Any) -> Iterator[Any]:
+        sent = pickle.loads(pickle.dumps([*arguments]))
+        for place in self._hidden:
+            place.rename(place.with_suffix(".gone"))
+        try:
+            yield from super().__call__(make, sent, tasks)
+        finally:
+            for place in self._hidden:
+                place.with_suffix(".gone").rename(place)
+
+
+Made = dict[str, tuple[Path, int]]
+
+
+@pytest.fixture(scope="module")
+def made(inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """What each analysis leaves that was computed in this process, and the number of tasks that it was."""
+    folder = Path(inputs["expressions"]["source"]["checkpoint"]).parent
+    hidden = {"embeddings": ["clip"], "expressions": ["run", "backbone"], "features": ["base", "other"]}
+    found = Made()
+    for kind in CLASSES:
+        output = tmp_path_factory.mktemp(kind)  # without what Markdown would escape
+        compute = Elsewhere(kind, [folder / name for name in hidden[kind]])
+        assert _analysis(kind).run(_own(config(kind, inputs, output)), compute=compute).document
+        found[kind] = output, len(compute.sent)
+    return found
+
+
 @pytest.mark.parametrize("kind", CLASSES)
 def test_files_are_the_same_whoever_computes(
-    kind: str, local_ray: None, emulator: Emulator, inputs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    kind: str, local_ray: None, emulator: Emulator, inputs: dict[str, Any], made: Made
 ) -> None:
-    places = f"gs://{BUCKET}/{kind}", str(tmp_path_factory.mktemp(kind))  # without what Markdown would escape
+    places = f"gs://{BUCKET}/{kind}", str(made[kind][0])
     spread(kind, config(kind, inputs, places[0], **RAY))
-    spread(kind, config(kind, inputs, places[1]))
     ours, theirs = map(contents, places)
     assert [*ours] == [*theirs]
     differing = [name for name in ours if ours[name] != theirs[name]]
@@ -88,67 +143,29 @@ def test_files_are_the_same_whoever_computes(
     assert any(name.endswith(".png") for name in ours)
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_weights_and_models_are_handed_over(kind: str, inputs: dict[str, Any], tmp_path: Path) -> None:
-    """Workers of other machines do not see the disk of the driver."""
-    folder = Path(inputs["expressions"]["source"]["checkpoint"]).parent
-    gone = {"embeddings": ["clip"], "expressions": ["run", "backbone"], "features": ["base", "other"]}[kind]
-    analysis = _analysis(kind)
-
-    def elsewhere(make: Any, arguments: Any, tasks: Any) -> Iterator[Any]:
-        import pickle
-
-        sent = pickle.loads(pickle.dumps([*arguments]))
-        for name in gone:
-            (folder / name).rename(tmp_path / name)
-        try:
-            yield from analysis.here(make, sent, tasks)
-        finally:
-            for name in gone:
-                (tmp_path / name).rename(folder / name)
-
-    report = analysis.run(_own(config(kind, inputs, tmp_path / "out")), compute=elsewhere)
-    assert report.document
+@pytest.mark.parametrize(("kind", "num", "num_again"), [("embeddings", 12, 0), ("features", 4, 2)])
+def test_what_is_done_is_not_sent_again(
+    kind: str, num: int, num_again: int, inputs: dict[str, Any], made: Made
+) -> None:
+    output, num_sent = made[kind]
+    assert num_sent == num
+    before = contents(str(output))
+    (output / "analysis.json").unlink()
+    shutil.rmtree(output / "sample_1", ignore_errors=True)
+    (output / "activations/sample_1.parquet").unlink(missing_ok=True)
+    compute = Counting(kind)
+    _analysis(kind).run(_own(config(kind, inputs, output)), compute=compute)
+    assert len(compute.sent) == num_again
+    assert contents(str(output)) == before
 
 
-def _analysis(kind: str) -> Any:
-    import importlib
-
-    return importlib.import_module(f"mien.analysis.analyze_{kind}")
-
-
-def test_what_is_done_is_not_sent_again(inputs: dict[str, Any], tmp_path: Path) -> None:
-    sent = list[str]()
-
-    def counting(make: Any, arguments: Any, tasks: Any) -> Iterator[Any]:
-        def seen() -> Iterator[Any]:
-            for task in tasks:
-                sent.append(str(task))
-                yield task
-
-        return iter(_analysis("features").here(make, arguments, seen()))
-
-    for kind, num in (("embeddings", 12), ("features", 4)):
-        own = _own(config(kind, inputs, tmp_path / kind))
-        sent.clear()
-        _analysis(kind).run(own, compute=counting)
-        assert len(sent) == num
-        before = contents(str(tmp_path / kind))
-        sent.clear()
-        (tmp_path / kind / "analysis.json").unlink()
-        shutil.rmtree(tmp_path / kind / "sample_1", ignore_errors=True)
-        (tmp_path / kind / "activations/sample_1.parquet").unlink(missing_ok=True)
-        _analysis(kind).run(own, compute=counting)
-        assert len(sent) == {"embeddings": 0, "features": 2}[kind]
-        assert contents(str(tmp_path / kind)) == before
-
-
-def test_who_computes_is_no_part_of_an_output(local_ray: None, inputs: dict[str, Any], tmp_path: Path) -> None:
-    spread("features", config("features", inputs, tmp_path / "out"))
-    kept = (tmp_path / "out" / "config.yaml").read_text()
-    assert "workers" not in kept
-    spread("features", config("features", inputs, tmp_path / "out", **RAY))
-    again = config("features", inputs, tmp_path / "out", **RAY)
+def test_who_computes_is_no_part_of_an_output(local_ray: None, inputs: dict[str, Any], made: Made) -> None:
+    output, _ = made["features"]
+    assert "workers" not in (output / "config.yaml").read_text()
+    before = contents(str(output))
+    spread("features", config("features", inputs, output, **RAY))
+    assert contents(str(output)) == before
+    again = config("features", inputs, output, **RAY)
     assert _own(again) == _own(FeaturesRunConfig.parse(again.dump(), COMMAND_LINE))
 
 
