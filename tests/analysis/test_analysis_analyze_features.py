@@ -176,6 +176,15 @@ def test_what_cannot_be_shown_leaves_nothing_behind(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_gpu_that_is_not_there_leaves_nothing_behind(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="there is no GPU"):
+        run(config(runs, tmp_path / "out", device="cuda"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_models_that_cannot_be_compared_are_refused(runs: Path, tmp_path: Path) -> None:
     wide = make_run(tmp_path / "wide", 1, runs / "images", NETWORK.model_copy(update={"base_channels": 64}))
     with pytest.raises(CheckpointError, match="different architectures: base_channels is 32 and 64"):

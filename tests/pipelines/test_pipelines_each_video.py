@@ -104,9 +104,9 @@ def test_a_bucket_is_read_and_written_alike(local_ray: None, emulator: Emulator,
 def test_a_worker_that_is_ended_costs_its_video_alone(local_ray: None, videos: Path, tmp_path: Path) -> None:
     long = tmp_path / "in" / "long.mp4"
     long.parent.mkdir()
-    flash_and_click.write(long, range(0, 400_000, 40), [], codecs=("mpeg4", ""))
+    flash_and_click.write(long, range(0, 800_000, 40), [], codecs=("mpeg4", ""))
     (long.parent / "short.mp4").write_bytes((videos / "a.mp4").read_bytes())
-    settings = ["timeout_s=4", "rate_fps=25", "format=png"]
+    settings = ["timeout_s=2", "rate_fps=25", "format=png"]
     report = run("frames", [str(long.parent)], settings, str(tmp_path / "out"))
     found = rows(report)
     assert found["short.mp4"]["status"] == "done"

@@ -48,7 +48,8 @@ def run(config: FeaturesConfig, *, fresh: bool = False, compute: Compute = here)
         compute: Who runs the networks and draws.
 
     Raises:
-        ConfigError: A checkpoint is not named, there is no image, or a timestep or layer is not one of the networks'.
+        ConfigError: A checkpoint is not named, there is no image or device, or a timestep or layer is not one of
+            the networks'.
         CheckpointError: One cannot be read or is no denoiser, or they are of different architectures.
         PreflightError: There are no images, or their place may not be read.
         DatasetError: The dataset is none, or damaged.
@@ -60,6 +61,8 @@ def run(config: FeaturesConfig, *, fresh: bool = False, compute: Compute = here)
     places = {"baseline": runs[0].uri, "curriculum": runs[1].uri}
     config = config.model_copy(update={**places, "data": data})
     pair = open_pair(config.baseline, config.curriculum, config.weights, config.device)
+    if compute is here:
+        pair.device_here()  # a wrong one is told before the output is claimed
     images = _tried(pair, feature_images.samples(data, pair.baseline.config.network.image_size_px), config)
     store = output.begin(config, config.output, _OWNED, fresh=fresh)
     numbers = feature_files.draw_samples(pair, images, config, store, compute)

@@ -102,8 +102,8 @@ class Pair:
         """Baseline first."""
         return self.baseline.network, self.curriculum.network
 
-    def moved(self) -> "Pair":
-        """This pair, on its device in this process.
+    def device_here(self) -> str:
+        """Where its networks run in this process.
 
         Raises:
             ConfigError: There is no GPU.
@@ -111,8 +111,16 @@ class Pair:
         on = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         if on == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device: cuda is asked for, and there is no GPU (over Ray: workers.analyze.num_gpus=1)")
+        return on
+
+    def moved(self) -> "Pair":
+        """This pair, on its device in this process.
+
+        Raises:
+            ConfigError: There is no GPU.
+        """
         for model in (self.baseline, self.curriculum):
-            model.to(on)
+            model.to(self.device_here())
         return self
 
     def located(self, layers: Sequence[str]) -> list[Located]:
