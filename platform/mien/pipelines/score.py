@@ -190,7 +190,7 @@ class Try:
             for followed in self._follower.push(frame):
                 self._add(followed)
         except FaceError:  # spoils this candidate, not those that begin behind it
-            self._follower = None
+            self._follower = self._last = None
 
     def end(self) -> None:
         """No frame of this candidate is left."""
