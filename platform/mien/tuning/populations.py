@@ -36,8 +36,9 @@ class Pb2(PB2):  # type: ignore[misc]
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         given = _place(trial_to_clone.config)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # of the Gaussian process, while it knows few trials
+        with warnings.catch_warnings():  # of the Gaussian process, while it knows few trials, or several at one place
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "Predicted variances smaller than 0", UserWarning)
             proposed = _place(super()._get_new_config(trial, trial_to_clone)[0])
         place = {name: float(unit) for name, unit in proposed.items()}
         return _at(trial, self._moves.from_(given) if place == given else place), {}  # it knows nothing yet at first
