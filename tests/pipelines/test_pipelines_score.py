@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mien import assets
 from mien.clips.clip import Clip, Scores, Source, why_unfit
 from mien.clips.scoring import position_stability, scores
 from mien.datasets.frames import values_of
-from mien.errors import Unavailable
+from mien.errors import MediaError, Unavailable
 from mien.faces.crop import decode_jpeg
 from mien.faces.detect import BlazeFace, Face, FakeDetector
 from mien.features.extractor import FakeExtractor
@@ -25,6 +26,7 @@ from mien.pipelines.score import Scorer, runs_of, tries_of
 from mien.pipelines.serialize import SerializeConfig
 from mien.storage.emulator import Emulator
 from mien.storage.gcs import GcsStore
+from mien.video.decode import Frame, Span, ticks
 from mien.video.probe import probe
 
 NUM_FRAMES = 216
@@ -196,6 +198,30 @@ def test_damage_costs_the_candidates_that_it_meets(
     cut.write_bytes(whole.read_bytes()[:230_000])  # the index and less than a clip
     found = scorer(config({"num_candidates": 1, "num_clips": 1}), moving(0))(source_of(cut))
     assert found == [Clip(source_of(cut))], "whole, so that it meets the damage"
+
+
+def test_damage_in_many_places_keeps_no_frame(faces_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that waits for later ones when the damage comes is let go of, however many candidates meet some."""
+    video, seen, most = source_of(faces_dir / "d9.mp4"), list[weakref.ref[Any]](), list[int]()
+    time_base = probe(video.uri).time_base
+
+    def damaged(_: object, spans: list[Span], **__: Any) -> Iterator[tuple[int, Frame]]:
+        for number in range(12):
+            time_s = spans[0].start_s + number / 30
+            yield 0, Frame(ticks(time_s, time_base), time_s, np.zeros((480, 480, 3), np.uint8))
+        raise MediaError("damaged")
+
+    class Watching(CountingDetector):
+        def detect(self, rgb: Any) -> list[Face]:
+            seen.append(weakref.ref(rgb))
+            most.append(sum(each() is not None for each in seen))
+            return super().detect(rgb)
+
+    monkeypatch.setattr("mien.pipelines.score.decode", damaged)
+    apart = config({"num_candidates": 1000, "num_clips": 1, "length_s": 0.5}, fps=1)
+    assert Scorer(apart, Watching(moving(0)), FakeExtractor())(video) == [Clip(video)]
+    assert len(seen) > 100
+    assert max(most) <= 15
 
 
 def test_scoring_that_takes_too_long_ends(faces_dir: Path) -> None:

@@ -138,6 +138,7 @@ def test_a_config_that_does_not_fit_the_dataset_claims_nothing(whole: Dataset, t
     with pytest.raises(ConfigError, match="max_subjects=4: the subjects fill 6 rows"):
         run(changed(whole, tmp_path / "run", objective__expression__max_subjects=4))
     assert not list((tmp_path / "run").glob("config*"))
+    assert here(changed(whole, tmp_path / "run", num_steps=1)).num_steps == 1
 
 
 def test_an_output_that_holds_something_else_is_refused(tmp_path: Path) -> None:

@@ -115,11 +115,15 @@ class Scorer:
         detector = SharedDetector(self._detector)
         for attempt in run:
             attempt.begin(detector, self._config)
-        for frame in frames:
+        try:
+            for frame in frames:
+                for attempt in run:
+                    attempt.offer(frame)
             for attempt in run:
-                attempt.offer(frame)
-        for attempt in run:
-            attempt.end()
+                attempt.end()
+        finally:  # where a frame is damaged, the others are not kept for it
+            for attempt in run:
+                attempt.forget()
 
     def _scored(self, found: Sequence["Try"]) -> list[Candidate]:
         """Candidates with their scores; forward passes are filled across them."""
@@ -190,7 +194,7 @@ class Try:
             for followed in self._follower.push(frame):
                 self._add(followed)
         except FaceError:  # spoils this candidate, not those that begin behind it
-            self._follower = self._last = None
+            self.forget()
 
     def end(self) -> None:
         """No frame of this candidate is left."""
@@ -198,11 +202,15 @@ class Try:
             return
         for followed in self._follower.finish():
             self._add(followed)
-        self._follower, last = None, self._last
+        last = self._last
         self.is_whole = last is not None and last.frame.pts >= self.last_pts
         while last is not None and self.is_whole and len(self.crops) < 3:
             self.crops.append(_crops(last, self.centres, self._crop))
-        self._last = None  # its pixels are not needed any more
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the frames that it waits for; it takes in no more."""
+        self._follower = self._last = None
 
     def is_sound(self, faces: FacesConfig) -> bool:
         """Whether the face that the policy keeps was detected in every frame."""
